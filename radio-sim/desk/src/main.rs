@@ -1,0 +1,3 @@
+//! desk
+
+fn main() {}

@@ -1,0 +1,208 @@
+//! Commands, events and their limits.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Monotonic time since an arbitrary start, passed into every machine.
+pub type Time = Duration;
+
+/// Bytes that a hub advertises. 20 bytes of service data beside a 128-bit service UUID fit one legacy advertisement's
+/// scan response (31 bytes, Bluetooth Core 5.3, Vol 3, Part C, 11).
+pub const BEACON_SIZE_BYTES: usize = 20;
+
+/// Largest GATT frame: the longest attribute value (Bluetooth Core 5.3, Vol 3, Part F, 3.2.9), 512 bytes.
+pub const GATT_FRAME_SIZE_BYTES_MAX: usize = 512;
+
+/// Largest piece handed to a stream in one command.
+pub const STREAM_PIECE_SIZE_BYTES_MAX: usize = 128 * 1024;
+
+/// A device in the air. On the air itself it is a random address that changes; a machine must not remember it
+/// beyond one visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Address(pub u64);
+
+/// A GATT connection, numbered by the radio that reports it; numbers are not reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnId(pub u32);
+
+/// A byte stream over Wi-Fi, numbered by the radio that reports it; numbers are not reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StreamId(pub u32);
+
+/// What a station needs to join a group and find its owner. Sent over the secured BLE channel, never in the clear.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupCredentials {
+    /// Network name, `DIRECT-xy` and a random rest; at most 32 bytes.
+    pub ssid: String,
+    /// WPA2 passphrase, 8 to 63 printable characters. Fresh for each visit; it alone opens nothing.
+    pub passphrase: String,
+    /// Channel centre in MHz.
+    pub frequency_mhz: u32,
+    /// Where the owner listens, as text: an IPv6 link-local or IPv4 address and a port.
+    pub endpoint: String,
+}
+
+impl std::fmt::Debug for GroupCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupCredentials")
+            .field("ssid", &self.ssid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a machine asks of its radio. Every command is answered by an event or by nothing: the caller keeps a deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Hub: advertise these bytes (replaces what was advertised) and take GATT connections.
+    Advertise {
+        /// At most [`BEACON_SIZE_BYTES`].
+        beacon: Bytes,
+    },
+    /// Hub: be silent. Connections stay.
+    StopAdvertising,
+    /// Laptop: report beacons as [`Event::Sighted`] until [`Command::StopScanning`].
+    Scan,
+    /// Laptop: stop reporting.
+    StopScanning,
+    /// Laptop: open a GATT connection. Answer: `Connected` or `ConnectFailed`.
+    Connect {
+        /// From a sighting of this scan.
+        peer: Address,
+    },
+    /// Either: send one frame (a write from the laptop, a notification from the hub). It may get lost.
+    Send {
+        /// An open connection; a closed one is ignored.
+        conn: ConnId,
+        /// At most the connection's MTU.
+        frame: Bytes,
+    },
+    /// Either: close a GATT connection. The other side sees `Disconnected`.
+    Disconnect {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Hub: open a fresh Wi-Fi Direct group and listen on it. Answer: `GroupStarted` or `GroupFailed`.
+    StartGroup,
+    /// Hub: close the group; its streams end.
+    StopGroup,
+    /// Laptop: join a group. Answer: `Joined` or `JoinFailed`.
+    Join {
+        /// As told by the hub.
+        credentials: GroupCredentials,
+    },
+    /// Laptop: leave the group and go back to the network that was there before.
+    Leave,
+    /// Laptop: open a stream to the owner of the joined group. Answer: `StreamOpened` or `StreamFailed`.
+    Dial,
+    /// Either: send a piece. The radio answers with [`Event::Drained`] as the piece leaves; a sender keeps at most
+    /// [`STREAM_WINDOW_BYTES`] undrained.
+    Write {
+        /// An open stream; a closed one is ignored.
+        stream: StreamId,
+        /// At most [`STREAM_PIECE_SIZE_BYTES_MAX`].
+        piece: Bytes,
+    },
+    /// Either: end a stream after what was written has left.
+    CloseStream {
+        /// The stream.
+        stream: StreamId,
+    },
+}
+
+/// Bytes that a sender may have handed to a stream and not yet seen drained: enough for 75 MB/s at 50 ms.
+pub const STREAM_WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a radio tells its machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Laptop: a beacon was heard now (never from a cache).
+    Sighted {
+        /// Who sent it.
+        peer: Address,
+        /// What it said.
+        beacon: Bytes,
+        /// Signal strength.
+        rssi_dbm: i16,
+    },
+    /// Either: a GATT connection is open. On the hub it may come only with the first frame.
+    Connected {
+        /// Its number.
+        conn: ConnId,
+        /// Largest frame, in bytes.
+        mtu_bytes: usize,
+    },
+    /// Laptop: no connection.
+    ConnectFailed {
+        /// Who was asked.
+        peer: Address,
+    },
+    /// Either: a frame arrived. Frames may be lost, repeated or swapped.
+    Received {
+        /// On which connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Bytes,
+    },
+    /// Either: the connection is gone.
+    Disconnected {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Hub: the group is up and listening.
+    GroupStarted {
+        /// For the laptop.
+        credentials: GroupCredentials,
+    },
+    /// Hub: no group.
+    GroupFailed,
+    /// Hub: the group has ended, asked for or not.
+    GroupStopped,
+    /// Laptop: in the group.
+    Joined,
+    /// Laptop: not in the group.
+    JoinFailed,
+    /// Laptop: out of the group, asked for or not.
+    Left,
+    /// Either: a stream is open (on the hub: a station dialled).
+    StreamOpened {
+        /// Its number.
+        stream: StreamId,
+    },
+    /// Laptop: the dial failed.
+    StreamFailed,
+    /// Either: bytes arrived, in order, without gaps.
+    Read {
+        /// On which stream.
+        stream: StreamId,
+        /// At most [`STREAM_PIECE_SIZE_BYTES_MAX`].
+        piece: Bytes,
+    },
+    /// Either: this many bytes more of what was written have left.
+    Drained {
+        /// On which stream.
+        stream: StreamId,
+        /// How many.
+        bytes: usize,
+    },
+    /// Either: the stream has ended; after it nothing comes on this stream. Bytes under way may be lost.
+    StreamClosed {
+        /// Which.
+        stream: StreamId,
+    },
+    /// Either: the adapter is gone; every connection, group and stream of it with it.
+    AdapterGone,
+    /// Either: the adapter is back.
+    AdapterBack,
+}
+
+/// A radio, as a thin driver sees it.
+pub trait Radio {
+    /// Hands over a command. Never blocks for longer than a queue's lock.
+    fn command(&mut self, command: Command);
+    /// The next event, waiting until `deadline` at the most.
+    fn event(&mut self, deadline: Time) -> Option<Event>;
+    /// The radio's clock: virtual for the simulated air, monotonic for real radios.
+    fn now(&self) -> Time;
+}
