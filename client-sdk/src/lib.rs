@@ -1,1 +1,17 @@
-//! berth-client-sdk
+//! The archiver of the laptop: scan -> chunk -> hash -> known? -> compress -> seal -> pack, cut anywhere.
+//!
+//! Place: the user's files ([`Source`]) -> [`Visit`] -> wire messages to one hub. The [`Visit`] owns no socket, clock,
+//! thread or random source: a driver asks it for the [`Step`] it can take and hands it what the hub answers.
+//! Invariant: the laptop's state folder is consistent after any cut, also of the power; nothing counts as safe that
+//! this hub has not acknowledged or holds in a sealed set.
+
+mod repository;
+mod source;
+mod visit;
+
+pub use repository::{LaptopRepository, RepositoryError};
+pub use source::{FileKind, Metadata, OsSource, Source, SourceFile, Timestamp};
+pub use visit::{
+    Keys, NOT_READ_NAMED_MAX, NotRead, NotReadReason, Outgoing, Progress, Rules, SealStage, Step, Summary,
+    Visit, VisitError, VisitOptions,
+};

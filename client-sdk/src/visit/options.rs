@@ -1,0 +1,210 @@
+//! What a visit is told, and what it tells.
+
+use std::path::PathBuf;
+
+use berth_repository::Id;
+use berth_wire::{Refusal, SetKind, SetSeq, Signed, ToHub, UploadId};
+use bytes::Bytes;
+
+/// What is backed up, where to and as whom.
+#[derive(Debug, Clone)]
+pub struct VisitOptions {
+    /// Ed25519 key of the laptop.
+    pub laptop: [u8; 32],
+    /// Ed25519 key of the hub.
+    pub hub: [u8; 32],
+    /// Name of the laptop: the snapshot's `hostname`.
+    pub laptop_name: String,
+    /// Name of the hub: in the snapshot's tags.
+    pub hub_name: String,
+    /// Name of the user: in the snapshot.
+    pub user_name: String,
+    /// Absolute paths of what is backed up. One inside another counts once.
+    pub roots: Vec<PathBuf>,
+    /// What is left out.
+    pub rules: Rules,
+    /// Wall clock when the visit begins, nanoseconds since 1970.
+    pub wall_clock_ns: i64,
+    /// Fresh random bytes, never used twice: nonces come from them.
+    pub seed: [u8; 32],
+}
+
+/// What is left out of a backup.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Gitignore lines, as if in a `.gitignore` file in `/`; later ones win, `!` takes back.
+    pub patterns: Vec<String>,
+    /// Absolute paths left out with all below them: the state folder, always.
+    pub paths: Vec<PathBuf>,
+    /// Of folders marked as caches (`CACHEDIR.TAG`, bford.info/cachedir) keep only the mark.
+    pub skip_caches: bool,
+    /// Do not go from a root into other file systems.
+    pub one_file_system: bool,
+}
+
+/// Signatures of the laptop and of the hub.
+pub trait Keys: Send {
+    /// Ed25519 signature of the laptop over [`berth_wire::MANIFEST_CONTEXT`] and `body`.
+    fn sign_manifest(&self, body: &[u8]) -> [u8; 64];
+    /// Is this signed by the hub, over [`berth_wire::RECEIPT_CONTEXT`] and the body?
+    fn is_of_hub(&self, receipt: &Signed) -> bool;
+}
+
+/// What the driver does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send this, then call again.
+    Send(Outgoing),
+    /// Work was done and nothing came of it yet. Call again.
+    Working,
+    /// Only a message of the hub brings it on (or, within a second or so, the time: call again now and then).
+    Wait,
+    /// The hub signed for the complete set, and the laptop's state is durable.
+    Done(Box<Summary>),
+}
+
+/// Something for the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A control message.
+    Control(ToHub),
+    /// Bytes of an upload; at most [`berth_wire::DATA_SIZE_BYTES_MAX`].
+    Data {
+        /// Which upload.
+        upload: UploadId,
+        /// The bytes.
+        bytes: Bytes,
+    },
+}
+
+/// Where a visit is. Counts only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The scan is over: what changed is known.
+    pub scanned: bool,
+    /// Files found by the scan.
+    pub files_scanned: u64,
+    /// Bytes of these files.
+    pub bytes_scanned: u64,
+    /// Files among them that are new or changed.
+    pub files_changed: u64,
+    /// Bytes of these.
+    pub bytes_changed: u64,
+    /// New or changed files read to their end.
+    pub files_done: u64,
+    /// Bytes of new or changed files that were read.
+    pub bytes_done: u64,
+    /// Bytes given to the link: uploads and control messages.
+    pub bytes_sent: u64,
+    /// Bytes of new or changed files that are on the hub, synced: all chunks of these bytes were sent before a mark
+    /// that the hub has acknowledged, or were there before. Counts bytes of files, not of chunks on the wire: a
+    /// chunk that two files share counts for both.
+    pub bytes_acknowledged: u64,
+    /// Of these, the bytes that a cut now would leave restorable: covered by an acknowledged checkpoint.
+    pub bytes_restorable: u64,
+    /// What is being read.
+    pub path: PathBuf,
+    /// The mark asked for with [`crate::Visit::request_mark`] is acknowledged.
+    pub requested_mark_done: bool,
+    /// What the laptop remembered did not fit what the hub holds: it was dropped and rebuilt from the hub's index.
+    pub rebuilt: bool,
+    /// Signed words of the hub that came with its welcome, genuine ones only.
+    pub receipts: Vec<Signed>,
+}
+
+/// How a visit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of the set.
+    pub set: SetSeq,
+    /// How far it came.
+    pub kind: SetKind,
+    /// Its snapshot.
+    pub snapshot: Id,
+    /// Files in the set.
+    pub files: u64,
+    /// Bytes of these files.
+    pub bytes_scanned: u64,
+    /// Bytes given to the link.
+    pub bytes_sent: u64,
+    /// Raw bytes of the chunks that the hub did not have.
+    pub bytes_new: u64,
+    /// Files that were opened to read their content.
+    pub content_files_read: u64,
+    /// Sockets left out.
+    pub sockets: u64,
+    /// Entries not read as they should be, at most [`NOT_READ_NAMED_MAX`] of them by name.
+    pub not_read: Vec<NotRead>,
+    /// How many there were.
+    pub not_read_count: u64,
+    /// The hub's receipt.
+    pub receipt: Signed,
+}
+
+/// Entries that a summary names; a broken disk must not fill the memory.
+pub const NOT_READ_NAMED_MAX: usize = 10_000;
+
+/// An entry that was not read as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotRead {
+    /// Which.
+    pub path: PathBuf,
+    /// What happened.
+    pub why: NotReadReason,
+}
+
+/// What happened to an entry, and what is in the set in its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReadReason {
+    /// It was there in the scan.
+    #[error("it vanished before it was read; it is not in this set")]
+    Vanished,
+    /// The set has it as it was read, which may mix old and new content.
+    #[error("it changed while it was read; it is read again at the next visit")]
+    Changed,
+    /// The system's error.
+    #[error("{error}; the set holds its previous version")]
+    PreviousKept {
+        /// As the system put it.
+        error: String,
+    },
+    /// The system's error.
+    #[error("{error}; it is not in this set")]
+    LeftOut {
+        /// As the system put it.
+        error: String,
+    },
+}
+
+/// Why a visit ended before its time. What was acknowledged stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VisitError {
+    /// Reading or writing the state folder failed.
+    #[error("state folder: {0}")]
+    Disk(#[from] std::io::Error),
+    /// The hub ended it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The hub sent what does not belong here.
+    #[error("the hub broke the protocol: {what}")]
+    Protocol {
+        /// What was wrong.
+        what: &'static str,
+    },
+    /// A pattern of the rules is not a gitignore line.
+    #[error("pattern `{pattern}`: {error}")]
+    Pattern {
+        /// The line.
+        pattern: String,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// Something does not fit the limits of the format.
+    #[error("{path} has too many entries for one folder of a backup")]
+    FolderTooLarge {
+        /// The folder.
+        path: String,
+    },
+}
