@@ -13,6 +13,9 @@ pub const PROTOCOL: u16 = 1;
 /// Open packs in one checkpoint: one of data, one of trees, and room for more.
 pub const OPEN_PACKS_MAX: usize = 4;
 
+/// Tails in one `Welcome`, 1,024 packs of 16 MiB: what a visit can leave behind that had no budget for a checkpoint.
+pub const TAILS_MAX: usize = 1_024;
+
 /// Largest object in one upload: a pack (DESIGN.md, section 7).
 pub const OBJECT_SIZE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
@@ -75,7 +78,8 @@ pub enum ToHub {
     },
     /// Keep the bytes `start..length` of a cut upload as a pack of their own: the hub takes the first `length` bytes of
     /// the upload (those below `start` from the pack they became), checks their SHA-256 against `digest`, appends
-    /// `header` to the bytes from `start` on, and answers `Salvaged`.
+    /// `header` to the bytes from `start` on, and answers `Salvaged`. Only between `Welcome` and `OpenSet`. The pack is
+    /// durable after the set's next mark; until a set that lists it is sealed the tail stays, so a cut loses nothing.
     Salvage {
         /// From [`Tail`].
         upload: UploadId,
@@ -192,17 +196,19 @@ pub enum ToLaptop {
     Welcome {
         /// [`PROTOCOL`] of the hub.
         protocol: u16,
-        /// Number of the set that this visit makes.
+        /// Number of the set that this visit makes. Above every one that the hub holds, has tails of, or the laptop
+        /// named in `last`; a number under which bytes arrived is never given again, so there may be gaps.
         set: SetSeq,
         /// The newest sealed set of this laptop.
         last: Option<SetRef>,
         /// SHA-256 of the `config` that the hub holds for this laptop.
         repository: Option<Id>,
-        /// What was cut and can be salvaged; at most [`OPEN_PACKS_MAX`] a set.
+        /// What was cut and can be salvaged, oldest first; at most [`TAILS_MAX`].
         tails: Vec<Tail>,
         /// Room left for this laptop, in bytes.
         room_bytes: u64,
-        /// Signed words since the laptop's `last`, newest last, at most [`RECEIPTS_MAX`].
+        /// Signed words on the newest sets, in the order of the sets: `on-hub` for those above the laptop's `last`,
+        /// `upstream` for every one that is forwarded. At most [`RECEIPTS_MAX`], the newest.
         receipts: Vec<Signed>,
     },
     /// Answer to `Salvage`.
