@@ -1,0 +1,260 @@
+//! A repository opened for reading: what it holds, entry by entry.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use berth_repository::Id;
+use bytes::Bytes;
+
+use crate::engine::{self, Engine, Opening};
+use crate::{Entry, Kind, ObjectSource, Progress, Report, RestoreError, Time, names, restore};
+
+/// A snapshot: what one visit backed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its id, also the name of its file.
+    pub id: Id,
+    /// When it was made.
+    pub time: Time,
+    /// The tree of its root.
+    pub tree: Id,
+    /// Its tags, sorted: `complete` or `partial`, `hub:NAME`, `set:NUMBER`.
+    pub tags: Vec<String>,
+    /// The laptop.
+    pub hostname: String,
+    /// Who ran the backup.
+    pub username: String,
+    /// The absolute paths that were backed up, sorted.
+    pub paths: Vec<PathBuf>,
+}
+
+/// How far [`Repository::list`] goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// The entries of the folder itself.
+    Folder,
+    /// Everything below it too.
+    Everything,
+}
+
+/// How much [`Repository::check`] reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckDepth {
+    /// Index, trees, and that every pack is there with the right size.
+    Structure,
+    /// All that, and every byte of every pack.
+    Data,
+}
+
+/// How bad a [`Finding`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Strange, but nothing is lost.
+    Warning,
+    /// Something can't be restored.
+    Error,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in one line.
+    pub text: String,
+}
+
+/// A repository opened for reading.
+///
+/// The index is read when it is first needed and kept in memory (about 60 bytes a chunk). What is added to the
+/// repository after that is not seen: open it again.
+pub struct Repository {
+    opening: Opening,
+    engine: OnceLock<Engine>,
+}
+
+impl Repository {
+    /// Opens the repository in `source` with its recovery key (its password, in restic's words).
+    ///
+    /// # Errors
+    /// [`RestoreError::NoRepository`], [`RestoreError::WrongKey`], [`RestoreError::Unreadable`].
+    pub fn open(source: impl ObjectSource, recovery_key: &str) -> Result<Self, RestoreError> {
+        Ok(Self {
+            opening: engine::open(Arc::new(source), recovery_key)?,
+            engine: OnceLock::new(),
+        })
+    }
+
+    /// All snapshots, oldest first; those of one instant by id.
+    ///
+    /// # Errors
+    /// [`RestoreError::Unreadable`] if any of them can't be read.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, RestoreError> {
+        let mut snapshots = self.opening.snapshots()?;
+        snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));
+        Ok(snapshots)
+    }
+
+    /// Calls `each` with every entry at or below `path` (`/` for all), by its absolute path, a folder before what it
+    /// holds. A path that is a file gives that one entry.
+    ///
+    /// # Errors
+    /// [`RestoreError::NotInSnapshot`], [`RestoreError::BadPath`], [`RestoreError::Unreadable`]: what came before that
+    /// was passed on already.
+    pub fn list(
+        &self,
+        snapshot: &Snapshot,
+        path: &Path,
+        depth: Depth,
+        each: &mut dyn FnMut(&Path, &Entry),
+    ) -> Result<(), RestoreError> {
+        let engine = self.engine()?;
+        let top = Path::new("/").join(names::within(path)?);
+        let mut folders = Vec::new();
+        match self.entry(snapshot, path)? {
+            None => folders.push((top, snapshot.tree)),
+            Some(Entry {
+                kind: Kind::Folder { tree: Some(tree) },
+                ..
+            }) => folders.push((top, tree)),
+            Some(entry) => each(&top, &entry),
+        }
+        while let Some((folder, tree)) = folders.pop() {
+            for entry in read_tree(engine, tree)? {
+                let path = folder.join(&entry.name);
+                each(&path, &entry);
+                if let (Kind::Folder { tree: Some(tree) }, Depth::Everything) = (&entry.kind, depth) {
+                    folders.push((path, *tree));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The entry at `path`; `None` for the root, which has none.
+    ///
+    /// # Errors
+    /// [`RestoreError::NotInSnapshot`], [`RestoreError::BadPath`], [`RestoreError::Unreadable`].
+    pub fn entry(&self, snapshot: &Snapshot, path: &Path) -> Result<Option<Entry>, RestoreError> {
+        let engine = self.engine()?;
+        let missing = || RestoreError::NotInSnapshot {
+            path: path.to_path_buf(),
+        };
+        let mut tree = Some(snapshot.tree);
+        let mut found = None;
+        for name in &names::within(path)? {
+            let entry = read_tree(engine, tree.ok_or_else(missing)?)?
+                .into_iter()
+                .find(|entry| entry.name == name)
+                .ok_or_else(missing)?;
+            tree = match entry.kind {
+                Kind::Folder { tree } => tree,
+                _ => None,
+            };
+            found = Some(entry);
+        }
+        Ok(found)
+    }
+
+    /// Writes the content of the file at `path` to `output`; returns its size in bytes.
+    ///
+    /// # Errors
+    /// [`RestoreError::NotAFile`], [`RestoreError::NotInSnapshot`], [`RestoreError::BadPath`];
+    /// [`RestoreError::Unreadable`] and [`RestoreError::Output`] may come after a part of the content was written.
+    pub fn cat(&self, snapshot: &Snapshot, path: &Path, output: &mut dyn Write) -> Result<u64, RestoreError> {
+        let Some(Entry {
+            kind: Kind::File { content },
+            ..
+        }) = self.entry(snapshot, path)?
+        else {
+            return Err(RestoreError::NotAFile {
+                path: path.to_path_buf(),
+            });
+        };
+        let mut size_bytes = 0;
+        for id in content {
+            let bytes = self.chunk(id)?;
+            output.write_all(&bytes).map_err(RestoreError::Output)?;
+            size_bytes += bytes.len() as u64;
+        }
+        output.flush().map_err(RestoreError::Output)?;
+        Ok(size_bytes)
+    }
+
+    /// The content of one chunk, checked against its id.
+    ///
+    /// # Errors
+    /// [`RestoreError::Unreadable`].
+    pub fn chunk(&self, id: Id) -> Result<Bytes, RestoreError> {
+        let unreadable = |source| RestoreError::Unreadable {
+            what: format!("chunk {id}"),
+            source,
+        };
+        let bytes = self.engine()?.chunk(id).map_err(unreadable)?;
+        if Id::of(&bytes) == id {
+            Ok(bytes)
+        } else {
+            Err(unreadable("its content is not what its name says".into()))
+        }
+    }
+
+    /// Restores what lies at or below `paths` (nothing named: all) under `into`, by full path as restic does:
+    /// `/home/a` becomes `INTO/home/a`, with the folders on the way. `into` is made if it is missing.
+    ///
+    /// Restored are names, content, permissions (setuid, setgid, sticky too), times to the nanosecond, symlinks, hard
+    /// links, extended attributes, fifos, and as root owners and device nodes. Without root, setuid and setgid are
+    /// dropped where the owner is not the one who restores. Runs of zeros become holes. Sockets are left out and counted.
+    ///
+    /// An existing file is replaced in one step when the new one is whole; an existing folder is kept with what is in
+    /// it. Symlinks that lie in `into` are never followed. What can't be restored is named in the report and the rest
+    /// goes on. Nothing is synced: after a power cut, restore again.
+    ///
+    /// `on_progress` is called from several threads, after every file and every few MiB of a large one.
+    ///
+    /// # Errors
+    /// [`RestoreError::NotInSnapshot`] (nothing was written then), [`RestoreError::BadPath`],
+    /// [`RestoreError::Unreadable`] for index and root; [`RestoreError::Target`] if `into` can't be made or the disk is
+    /// full: what was restored before stays.
+    pub fn restore(
+        &self,
+        snapshot: &Snapshot,
+        paths: &[PathBuf],
+        into: &Path,
+        on_progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Report, RestoreError> {
+        for path in paths {
+            self.entry(snapshot, path)?;
+        }
+        let wanted = paths
+            .iter()
+            .map(|path| names::within(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        restore::restore(self.engine()?, snapshot.tree, &wanted, into, on_progress)
+    }
+
+    /// Looks for damage in the whole repository. No finding of [`Severity::Error`]: every snapshot can be restored.
+    ///
+    /// # Errors
+    /// [`RestoreError::Unreadable`] where not even the check could be done.
+    pub fn check(&self, depth: CheckDepth) -> Result<Vec<Finding>, RestoreError> {
+        self.opening.check(depth == CheckDepth::Data)
+    }
+
+    fn engine(&self) -> Result<&Engine, RestoreError> {
+        match self.engine.get() {
+            Some(engine) => Ok(engine),
+            None => {
+                let engine = self.opening.index()?;
+                Ok(self.engine.get_or_init(|| engine))
+            }
+        }
+    }
+}
+
+pub(crate) fn read_tree(engine: &Engine, id: Id) -> Result<Vec<Entry>, RestoreError> {
+    engine.tree(id).map_err(|source| RestoreError::Unreadable {
+        what: format!("tree {id}"),
+        source,
+    })
+}
