@@ -1,1 +1,33 @@
-//! berth-bridge
+//! The hub's side of a visit and of what follows: receive, keep, seal, forward.
+//!
+//! Place: `wire::Frame<ToHub>` -> [`Receiver`] -> [`StoreOp`] -> [`Visit`] of a [`Spool`] (files) and its [`Journal`]
+//! (what they mean) -> [`Forwarder`] -> [`Upstream`].
+//! Invariant: nothing is acknowledged before it and its folder entry are synced; nothing sealed is changed by a
+//! laptop; the upstream never shows a snapshot whose packs it lacks.
+
+mod check;
+mod journal;
+mod lengths;
+mod names;
+mod op;
+mod receiver;
+mod record;
+mod repair;
+mod seal;
+mod serve;
+mod signatures;
+mod spool;
+mod tails;
+mod visit;
+
+pub use journal::{Journal, JournalError, OnSynced, Opened};
+pub use names::LaptopId;
+pub use op::{Checkpoint, StoreDone, StoreError, StoreOp};
+pub use receiver::{
+    ASKED_MAX, Effect, End, Ended, Input, PACK_HEADER_SIZE_BYTES_MAX, ReceiveError, Receiver,
+    SMALL_OBJECT_SIZE_BYTES_MAX, SNAPSHOT_SIZE_BYTES_MAX, UPLOADS_OPEN_MAX, size_bytes_max,
+};
+pub use record::{Forward, Sealed, SetRecord, SetState};
+pub use signatures::Signatures;
+pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, Repair, SET_SEQ_MAX, Spool};
+pub use visit::Visit;

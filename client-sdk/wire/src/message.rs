@@ -217,7 +217,8 @@ pub enum ToLaptop {
         upload: UploadId,
         /// The pack it became; `None`: the bytes are not what the laptop sent, they are dropped.
         pack: Option<Id>,
-        /// Its size in bytes, header included.
+        /// The pack's size in bytes, header included. Without a pack: 0, or the end of what is left of the tail, which
+        /// was synced before the hub's power went and may be salvaged by a second `Salvage`.
         length: u64,
     },
     /// Everything sent before this mark is durable: data and folder entries are synced.

@@ -1,0 +1,697 @@
+//! Hub side of one visit: a laptop's messages in, spool operations and answers out.
+//!
+//! Place: `berth_wire::Frame<ToHub>` of one authenticated laptop -> [`Receiver::handle`] -> [`Effect`], performed by
+//! the hub's session. Specification: `docs/wire-protocol.md`.
+//! Invariant: an answer that promises something leaves only as the spool's own [`StoreDone::Answer`], and the spool
+//! gives that only after the sync. Whatever a state does not name ends the visit; what a lying laptop can reach is its
+//! own set only.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::time::Duration;
+
+use berth_radio::Time;
+use berth_repository::Id;
+use berth_wire::{
+    KEEP_ALIVE_MS, Mark, OBJECT_SIZE_BYTES_MAX, OPEN_PACKS_MAX, ObjectKind, OpenPack, PACK_BLOBS_MAX,
+    PROTOCOL, Refusal, SILENCE_MAX_MS, SetRef, SetSeq, TAILS_MAX, ToHub, ToLaptop, UploadId,
+};
+use bytes::Bytes;
+
+use crate::{Checkpoint, StoreDone, StoreError, StoreOp};
+
+/// Uploads open at once: two packs and what a checkpoint sends beside them, with room. Each costs a file handle.
+pub const UPLOADS_OPEN_MAX: usize = 8;
+
+/// Questions that wait for the spool at once. A laptop waits for most answers; marks and reads may overlap.
+pub const ASKED_MAX: usize = 16;
+
+/// Largest sealed pack header: 41 bytes a blob, nonce and tag (32), length field (4).
+pub const PACK_HEADER_SIZE_BYTES_MAX: usize = PACK_BLOBS_MAX * 41 + 36;
+
+/// Largest page, key or config: a full page has about 11 KiB.
+pub const SMALL_OBJECT_SIZE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Largest snapshot: it names the backed-up paths and nothing else that grows.
+pub const SNAPSHOT_SIZE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Largest object of a kind, in bytes.
+#[must_use]
+pub const fn size_bytes_max(kind: ObjectKind) -> u64 {
+    match kind {
+        ObjectKind::Pack | ObjectKind::Index => OBJECT_SIZE_BYTES_MAX,
+        ObjectKind::Snapshot => SNAPSHOT_SIZE_BYTES_MAX,
+        ObjectKind::Page | ObjectKind::Key | ObjectKind::Config => SMALL_OBJECT_SIZE_BYTES_MAX,
+    }
+}
+
+/// What the session tells the receiver.
+#[derive(Debug)]
+pub enum Input {
+    /// A control message.
+    Message(ToHub),
+    /// Bytes of an upload.
+    Data {
+        /// Which.
+        upload: UploadId,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// The spool has done something.
+    Store(StoreDone),
+    /// The link is gone.
+    Cut,
+    /// The hub ends the visit: revoked, stopping.
+    Stop(Refusal),
+    /// Nothing but time has passed. Due at [`Receiver::wake_at`].
+    Tick,
+}
+
+/// What the session is to do, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Give this to [`crate::Visit::execute`], after those before it.
+    Store(StoreOp),
+    /// Send this to the laptop.
+    Reply(ToLaptop),
+    /// The visit is over: send what is left to send, then close the link. Nothing follows.
+    End(End),
+}
+
+/// How a visit ended.
+#[derive(Debug)]
+pub struct End {
+    /// Why.
+    pub why: Ended,
+    /// The set that was sealed as partial because of it.
+    pub sealed: Option<SetRef>,
+}
+
+/// Why a visit ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The laptop said goodbye.
+    #[error("the laptop said goodbye")]
+    Goodbye,
+    /// The link was lost.
+    #[error("the link was cut")]
+    Cut,
+    /// The laptop fell silent.
+    #[error("nothing heard for {} s", SILENCE_MAX_MS / 1000)]
+    Silent,
+    /// The hub ended it.
+    #[error("ended by the hub: {0}")]
+    Stopped(Refusal),
+    /// The laptop broke the protocol.
+    #[error("the laptop broke the protocol")]
+    Broken(#[from] ReceiveError),
+    /// The spool failed.
+    #[error("the spool failed")]
+    Store(#[from] StoreError),
+}
+
+/// What a laptop did wrong. Only its own visit ends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// A newer protocol than this hub's.
+    #[error("protocol {protocol}, this hub speaks {PROTOCOL}")]
+    Protocol {
+        /// The laptop's.
+        protocol: u16,
+    },
+    /// This message has no place here.
+    #[error("{what} has no place in this state of the visit")]
+    Unexpected {
+        /// Which message.
+        what: &'static str,
+    },
+    /// An upload that is not open, or whose number does not grow, or of another set.
+    #[error("upload {}.{} does not fit", upload.set, upload.number)]
+    Upload {
+        /// Which.
+        upload: UploadId,
+    },
+    /// Over a limit.
+    #[error("more than {max} {what}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        max: u64,
+    },
+    /// Lengths, marks or ids that contradict what was sent.
+    #[error("{what} contradicts what was sent")]
+    Contradiction {
+        /// What does.
+        what: &'static str,
+    },
+}
+
+impl ReceiveError {
+    const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Protocol { .. } => Refusal::Protocol,
+            Self::Unexpected { .. }
+            | Self::Upload { .. }
+            | Self::Limit { .. }
+            | Self::Contradiction { .. } => Refusal::Disagree,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Upload {
+    kind: ObjectKind,
+    provisional: bool,
+    received_bytes: u64,
+}
+
+/// A set that is being received.
+#[derive(Debug)]
+struct OpenSet {
+    set: SetSeq,
+    /// The hub holds no `config` of this laptop yet: it may send one, of this id.
+    fresh_config: Option<Id>,
+    uploads: BTreeMap<u32, Upload>,
+    next_number: u32,
+    last_mark: Mark,
+    mark_in_flight: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing came yet.
+    New,
+    /// `Begin` is with the spool.
+    Greeting { repository: Id },
+    /// `Welcome` went out.
+    Welcomed {
+        set: SetSeq,
+        fresh_config: Option<Id>,
+        salvages: usize,
+    },
+    /// A set is open.
+    Open(OpenSet),
+    /// `Commit` is with the spool.
+    Committing,
+    /// The set is sealed; the laptop may still read.
+    Committed,
+    /// [`StoreOp::Leave`] is with the spool.
+    Leaving(Ended),
+    /// [`Effect::End`] went out.
+    Over,
+}
+
+/// The machine of one visit. Calling contract: every effect of a call is performed, in order, before the next call;
+/// [`Effect::Store`] operations may be executed later and elsewhere, as long as their order is kept and what they
+/// answer comes back as [`Input::Store`] in that order.
+#[derive(Debug)]
+pub struct Receiver {
+    state: State,
+    /// Questions with the spool, [`StoreOp::Leave`] not counted.
+    asked: usize,
+    heard_at: Time,
+    said_at: Time,
+}
+
+impl Receiver {
+    /// A visit that begins `now`.
+    #[must_use]
+    pub const fn new(now: Time) -> Self {
+        Self {
+            state: State::New,
+            asked: 0,
+            heard_at: now,
+            said_at: now,
+        }
+    }
+
+    /// When to call with [`Input::Tick`] if nothing else comes before; `None` while the visit is ending.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Time> {
+        match self.state {
+            State::Leaving(_) | State::Over => None,
+            State::New
+            | State::Greeting { .. }
+            | State::Welcomed { .. }
+            | State::Open(_)
+            | State::Committing
+            | State::Committed => Some(
+                (self.heard_at + Duration::from_millis(SILENCE_MAX_MS))
+                    .min(self.said_at + Duration::from_millis(KEEP_ALIVE_MS)),
+            ),
+        }
+    }
+
+    /// True once [`Effect::End`] went out.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Takes one input. Fails closed: whatever is not named below ends the visit.
+    pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
+        if matches!(self.state, State::Over) {
+            return;
+        }
+        let before = out.len();
+        match input {
+            Input::Message(message) => {
+                self.heard_at = now;
+                self.checked(out, |receiver, out| receiver.message(message, out));
+            }
+            Input::Data { upload, bytes } => {
+                self.heard_at = now;
+                self.checked(out, |receiver, out| receiver.data(upload, bytes, out));
+            }
+            Input::Store(done) => self.store_done(done, out),
+            Input::Cut => self.leave(Ended::Cut, out),
+            Input::Stop(why) => self.refuse(why, Ended::Stopped(why), out),
+            Input::Tick => self.tick(now, out),
+        }
+        let said = |effect: &Effect| matches!(effect, Effect::Reply(_));
+        if out.get(before..).is_some_and(|new| new.iter().any(said)) {
+            self.said_at = now;
+        }
+    }
+
+    fn checked(
+        &mut self,
+        out: &mut Vec<Effect>,
+        step: impl FnOnce(&mut Self, &mut Vec<Effect>) -> Result<(), ReceiveError>,
+    ) {
+        if matches!(self.state, State::Leaving(_)) {
+            return; // what was on its way while the visit ended
+        }
+        if let Err(error) = step(self, out) {
+            self.refuse(error.refusal(), error.into(), out);
+        }
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if matches!(self.state, State::Leaving(_)) {
+            return;
+        }
+        if now >= self.heard_at + Duration::from_millis(SILENCE_MAX_MS) {
+            self.leave(Ended::Silent, out);
+        } else if now >= self.said_at + Duration::from_millis(KEEP_ALIVE_MS) {
+            out.push(Effect::Reply(ToLaptop::KeepAlive));
+        }
+    }
+
+    fn refuse(&mut self, why: Refusal, ended: Ended, out: &mut Vec<Effect>) {
+        if !matches!(self.state, State::Leaving(_)) {
+            out.push(Effect::Reply(ToLaptop::Refused { why }));
+        }
+        self.leave(ended, out);
+    }
+
+    fn leave(&mut self, why: Ended, out: &mut Vec<Effect>) {
+        self.state = match mem::replace(&mut self.state, State::Over) {
+            State::New => {
+                out.push(Effect::End(End { why, sealed: None }));
+                State::Over
+            }
+            leaving @ State::Leaving(_) => leaving,
+            State::Greeting { .. }
+            | State::Welcomed { .. }
+            | State::Open(_)
+            | State::Committing
+            | State::Committed => {
+                out.push(Effect::Store(StoreOp::Leave));
+                State::Leaving(why)
+            }
+            State::Over => State::Over,
+        };
+    }
+
+    fn ask(&mut self, op: StoreOp, out: &mut Vec<Effect>) -> Result<(), ReceiveError> {
+        limit("questions at once", self.asked as u64 + 1, ASKED_MAX as u64)?;
+        self.asked += 1;
+        out.push(Effect::Store(op));
+        Ok(())
+    }
+
+    fn message(&mut self, message: ToHub, out: &mut Vec<Effect>) -> Result<(), ReceiveError> {
+        match message {
+            ToHub::Begin {
+                protocol,
+                repository,
+                last,
+            } => self.begin(protocol, repository, last, out),
+            ToHub::OpenSet { created_at_ns } => self.open_set(created_at_ns, out),
+            ToHub::Salvage {
+                upload,
+                length,
+                digest,
+                header,
+            } => self.salvage(upload, length, digest, header, out),
+            ToHub::Open {
+                upload,
+                kind,
+                provisional,
+            } => self.open(upload, kind, provisional, out),
+            ToHub::Close { upload, id, length } => self.close(upload, id, length, out),
+            ToHub::Flush { mark } => self.mark(mark, None, out),
+            ToHub::Checkpoint { mark, open, manifest } => {
+                self.mark(mark, Some(Checkpoint { open, manifest }), out)
+            }
+            ToHub::Commit { manifest } => match &self.state {
+                State::Open(set) if set.uploads.is_empty() => {
+                    self.ask(StoreOp::Commit { manifest }, out)?;
+                    self.state = State::Committing;
+                    Ok(())
+                }
+                _ => Err(unexpected("Commit")),
+            },
+            ToHub::List { kind, after } => self.read(StoreOp::List { kind, after }, out),
+            ToHub::Fetch {
+                kind,
+                id,
+                offset,
+                length,
+            } => {
+                let max = u64::from(berth_wire::FETCH_SIZE_BYTES_MAX);
+                limit("bytes in one Fetch", u64::from(length), max)?;
+                let op = StoreOp::Fetch {
+                    kind,
+                    id,
+                    offset,
+                    length,
+                };
+                self.read(op, out)
+            }
+            ToHub::FetchManifest { set } => self.read(StoreOp::FetchManifest { set }, out),
+            ToHub::KeepAlive => match self.state {
+                State::New => Err(unexpected("KeepAlive")),
+                _ => Ok(()),
+            },
+            ToHub::Goodbye => {
+                self.leave(Ended::Goodbye, out);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        protocol: u16,
+        repository: Id,
+        last: Option<SetRef>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), ReceiveError> {
+        let State::New = self.state else {
+            return Err(unexpected("Begin"));
+        };
+        if protocol > PROTOCOL || protocol == 0 {
+            return Err(ReceiveError::Protocol { protocol });
+        }
+        if last.is_some_and(|last| last.seq.0 >= crate::SET_SEQ_MAX) {
+            return Err(contradiction("the last set's number"));
+        }
+        self.ask(StoreOp::Begin { repository, last }, out)?;
+        self.state = State::Greeting { repository };
+        Ok(())
+    }
+
+    fn open_set(&mut self, created_at_ns: i64, out: &mut Vec<Effect>) -> Result<(), ReceiveError> {
+        let State::Welcomed {
+            set, fresh_config, ..
+        } = self.state
+        else {
+            return Err(unexpected("OpenSet"));
+        };
+        out.push(Effect::Store(StoreOp::OpenSet { set, created_at_ns }));
+        self.state = State::Open(OpenSet {
+            set,
+            fresh_config,
+            uploads: BTreeMap::new(),
+            next_number: 0,
+            last_mark: Mark(0),
+            mark_in_flight: false,
+        });
+        Ok(())
+    }
+
+    fn salvage(
+        &mut self,
+        upload: UploadId,
+        length: u64,
+        digest: Id,
+        header: Vec<u8>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), ReceiveError> {
+        let State::Welcomed { salvages, .. } = &mut self.state else {
+            return Err(unexpected("Salvage"));
+        };
+        *salvages += 1;
+        limit("salvages", *salvages as u64, TAILS_MAX as u64)?;
+        header_fits(&header, length)?;
+        let op = StoreOp::Salvage {
+            upload,
+            length,
+            digest,
+            header,
+        };
+        self.ask(op, out)
+    }
+
+    fn open(
+        &mut self,
+        upload: UploadId,
+        kind: ObjectKind,
+        provisional: bool,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), ReceiveError> {
+        let set = self.set("Open")?;
+        if upload.set != set.set || upload.number < set.next_number || upload.number == u32::MAX {
+            return Err(ReceiveError::Upload { upload });
+        }
+        let first_only = matches!(kind, ObjectKind::Key | ObjectKind::Config);
+        if first_only && (set.fresh_config.is_none() || provisional) {
+            return Err(unexpected("a key or config"));
+        }
+        limit(
+            "open uploads",
+            set.uploads.len() as u64 + 1,
+            UPLOADS_OPEN_MAX as u64,
+        )?;
+        set.next_number = upload.number + 1;
+        set.uploads.insert(
+            upload.number,
+            Upload {
+                kind,
+                provisional,
+                received_bytes: 0,
+            },
+        );
+        out.push(Effect::Store(StoreOp::Open {
+            number: upload.number,
+            kind,
+            provisional,
+        }));
+        Ok(())
+    }
+
+    fn data(&mut self, upload: UploadId, bytes: Bytes, out: &mut Vec<Effect>) -> Result<(), ReceiveError> {
+        let set = self.set("Data")?;
+        let seq = set.set;
+        let open = set
+            .uploads
+            .get_mut(&upload.number)
+            .filter(|_| upload.set == seq && !bytes.is_empty())
+            .ok_or(ReceiveError::Upload { upload })?;
+        let received_bytes = open.received_bytes + bytes.len() as u64;
+        limit("bytes in one object", received_bytes, size_bytes_max(open.kind))?;
+        open.received_bytes = received_bytes;
+        out.push(Effect::Store(StoreOp::Append {
+            number: upload.number,
+            bytes,
+        }));
+        Ok(())
+    }
+
+    fn close(
+        &mut self,
+        upload: UploadId,
+        id: Id,
+        length: u64,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), ReceiveError> {
+        let set = self.set("Close")?;
+        let open = set
+            .uploads
+            .remove(&upload.number)
+            .filter(|_| upload.set == set.set)
+            .ok_or(ReceiveError::Upload { upload })?;
+        if open.received_bytes != length || length == 0 {
+            return Err(contradiction("the length of an upload"));
+        }
+        if open.kind == ObjectKind::Config && set.fresh_config != Some(id) {
+            return Err(contradiction("the id of the config"));
+        }
+        out.push(Effect::Store(StoreOp::Close {
+            number: upload.number,
+            id,
+        }));
+        Ok(())
+    }
+
+    fn mark(
+        &mut self,
+        mark: Mark,
+        checkpoint: Option<Checkpoint>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), ReceiveError> {
+        let set = self.set("a mark")?;
+        if mark <= set.last_mark || set.mark_in_flight {
+            return Err(contradiction("a mark"));
+        }
+        if let Some(checkpoint) = &checkpoint {
+            set.check_open_packs(&checkpoint.open)?;
+        }
+        set.last_mark = mark;
+        set.mark_in_flight = true;
+        self.ask(StoreOp::Mark { mark, checkpoint }, out)
+    }
+
+    fn read(&mut self, op: StoreOp, out: &mut Vec<Effect>) -> Result<(), ReceiveError> {
+        match self.state {
+            State::Welcomed { .. } | State::Open(_) | State::Committing | State::Committed => {
+                self.ask(op, out)
+            }
+            State::New | State::Greeting { .. } | State::Leaving(_) | State::Over => {
+                Err(unexpected("a read"))
+            }
+        }
+    }
+
+    fn set(&mut self, what: &'static str) -> Result<&mut OpenSet, ReceiveError> {
+        match &mut self.state {
+            State::Open(set) => Ok(set),
+            _ => Err(unexpected(what)),
+        }
+    }
+
+    fn store_done(&mut self, done: StoreDone, out: &mut Vec<Effect>) {
+        match done {
+            StoreDone::Answer(answer) => self.answer(answer, out),
+            StoreDone::Failed(error) => self.refuse(error.refusal(), error.into(), out),
+            StoreDone::Left { sealed } => {
+                let State::Leaving(why) = mem::replace(&mut self.state, State::Over) else {
+                    return;
+                };
+                let end = match (why, sealed) {
+                    (Ended::Goodbye, Ok(sealed)) => {
+                        out.push(Effect::Reply(ToLaptop::Goodbye));
+                        End {
+                            why: Ended::Goodbye,
+                            sealed,
+                        }
+                    }
+                    (Ended::Goodbye, Err(error)) => {
+                        let why = error.refusal();
+                        out.push(Effect::Reply(ToLaptop::Refused { why }));
+                        End {
+                            why: error.into(),
+                            sealed: None,
+                        }
+                    }
+                    (why @ (Ended::Store(_) | Ended::Broken(_)), Err(_)) => End { why, sealed: None },
+                    (_, Err(error)) => End {
+                        why: error.into(),
+                        sealed: None,
+                    },
+                    (why, Ok(sealed)) => End { why, sealed },
+                };
+                out.push(Effect::End(end));
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: ToLaptop, out: &mut Vec<Effect>) {
+        self.asked = self.asked.saturating_sub(1);
+        match (&mut self.state, &answer) {
+            (
+                State::Greeting { repository },
+                ToLaptop::Welcome {
+                    set,
+                    repository: held,
+                    ..
+                },
+            ) => {
+                self.state = State::Welcomed {
+                    set: *set,
+                    fresh_config: held.is_none().then_some(*repository),
+                    salvages: 0,
+                };
+            }
+            (State::Open(set), ToLaptop::Acknowledged { .. }) => set.mark_in_flight = false,
+            (State::Committing, ToLaptop::Receipt { .. }) => self.state = State::Committed,
+            // The laptop may hear what was still promised before it said goodbye; in any other end nobody listens.
+            (State::Leaving(why), _) if !matches!(why, Ended::Goodbye) => return,
+            (_, _) => {}
+        }
+        out.push(Effect::Reply(answer));
+    }
+}
+
+impl OpenSet {
+    fn check_open_packs(&self, packs: &[OpenPack]) -> Result<(), ReceiveError> {
+        limit(
+            "open packs in a checkpoint",
+            packs.len() as u64,
+            OPEN_PACKS_MAX as u64,
+        )?;
+        for (at, pack) in packs.iter().enumerate() {
+            let upload = pack.upload;
+            let twice = packs.iter().take(at).any(|before| before.upload == upload);
+            let open = self
+                .uploads
+                .get(&upload.number)
+                .filter(|open| open.kind == ObjectKind::Pack && !open.provisional)
+                .filter(|_| upload.set == self.set && !twice)
+                .ok_or(ReceiveError::Upload { upload })?;
+            if pack.length > open.received_bytes {
+                return Err(contradiction("the length of an open pack"));
+            }
+            header_fits(&pack.header, pack.length)?;
+        }
+        Ok(())
+    }
+}
+
+fn header_fits(header: &[u8], length: u64) -> Result<(), ReceiveError> {
+    if header.is_empty() || length == 0 {
+        return Err(contradiction("an empty pack"));
+    }
+    let header_bytes = header.len() as u64;
+    limit(
+        "bytes in a pack header",
+        header_bytes,
+        PACK_HEADER_SIZE_BYTES_MAX as u64,
+    )?;
+    limit(
+        "bytes in one object",
+        length.saturating_add(header_bytes),
+        OBJECT_SIZE_BYTES_MAX,
+    )
+}
+
+const fn limit(what: &'static str, found: u64, max: u64) -> Result<(), ReceiveError> {
+    if found > max {
+        Err(ReceiveError::Limit { what, max })
+    } else {
+        Ok(())
+    }
+}
+
+const fn unexpected(what: &'static str) -> ReceiveError {
+    ReceiveError::Unexpected { what }
+}
+
+const fn contradiction(what: &'static str) -> ReceiveError {
+    ReceiveError::Contradiction { what }
+}

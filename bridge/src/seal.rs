@@ -1,0 +1,437 @@
+//! Settles a visit that is over: its set is sealed as complete or partial, or what arrived is kept as tails.
+//!
+//! Place: after `Commit`, after a cut, and at every start for what a crash left. Order of syncs, and why:
+//! `docs/spool-and-journal.md`.
+//! Invariant: every step may be cut anywhere and made again. What decides lies in synced files: `sets/N/manifest` (the
+//! set is sealed, only cleaning up may be left), else `incoming/N/commit`, else `incoming/N/checkpoint`, else nothing
+//! of it is a set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_disk::parent;
+use berth_repository::Id;
+use berth_wire::{
+    CONTROL_SIZE_BYTES_MAX, Manifest, ObjectKind, OpenPack, RECEIPT_CONTEXT, Receipt, ReceiptLevel, SetKind,
+    SetRef, SetSeq, Signed, UploadId,
+};
+use sha2::{Digest, Sha256};
+
+use crate::names::{Folders, IncomingName, LAPTOPS, TailName};
+use crate::record::{Forward, Sealed, SetRecord, SetState};
+use crate::signatures::signed;
+use crate::spool::{CheckpointFile, Spool, SyncedLength, damaged, decoded, encoded};
+use crate::{LaptopId, StoreError};
+
+/// What became of a visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It is a set.
+    Sealed(SetRef, SetKind),
+    /// It is no set; something of it can be salvaged.
+    Kept,
+    /// Nothing of it was there.
+    Nothing,
+}
+
+/// A visit's folder, as it was found.
+struct Cut {
+    laptop: LaptopId,
+    folders: Folders,
+    set: SetSeq,
+    folder: String,
+    names: Vec<(String, IncomingName)>,
+    checkpoint: Option<CheckpointFile>,
+    /// How far uploads are known to be durable.
+    lengths: BTreeMap<u32, u64>,
+}
+
+impl Spool {
+    /// Makes the folders of a laptop and of a visit, and makes them durable. Done at each visit: folders that an earlier
+    /// process made may not have been synced.
+    pub(crate) fn make_folders(&self, folders: &Folders, set: SetSeq) -> Result<(), StoreError> {
+        let repository = folders.repository();
+        let data = format!("{repository}/data");
+        for folder in [
+            folders.incoming(set),
+            folders.tails(),
+            folders.sets(),
+            format!("{repository}/index"),
+            format!("{repository}/keys"),
+            format!("{repository}/locks"),
+            format!("{repository}/snapshots"),
+        ] {
+            self.make_dir(&folder)?;
+        }
+        if self.list(&data)?.len() < 256 {
+            for first in 0..=255_u8 {
+                self.make_dir(&format!("{data}/{first:02x}"))?;
+            }
+        }
+        for folder in [
+            &data,
+            &repository,
+            &folders.incoming_all(),
+            folders.laptop(),
+            LAPTOPS,
+            "",
+        ] {
+            self.sync_dir(folder)?;
+        }
+        Ok(())
+    }
+
+    fn make_dir(&self, path: &str) -> Result<(), StoreError> {
+        self.disk
+            .create_dir(path)
+            .map_err(StoreError::disk("making a folder"))
+    }
+
+    /// Settles a visit. Its files must not be open for writing any more.
+    pub(crate) fn settle(&self, laptop: &LaptopId, set: SetSeq, now_ns: i64) -> Result<Settled, StoreError> {
+        let cut = self.cut(laptop, set)?;
+        let max = CONTROL_SIZE_BYTES_MAX as u64;
+        let commit = self.read_if_there(&format!("{}/commit", cut.folder), max)?;
+        let manifest = match (self.manifest(laptop, set)?, commit) {
+            (Some(sealed), _) => Some(sealed),
+            (None, Some(commit)) => Some(decoded(&commit, "reading a commit")?),
+            (None, None) => cut.checkpoint.as_ref().map(|file| file.manifest.clone()),
+        };
+        let settled = if let Some(manifest) = manifest {
+            let (set, kind) = self.seal(&cut, &manifest, now_ns)?;
+            Settled::Sealed(set, kind)
+        } else if self.keep_tails(&cut, &[])? {
+            self.forget_open(laptop, set)?;
+            Settled::Kept
+        } else {
+            self.forget_open(laptop, set)?;
+            Settled::Nothing
+        };
+        self.disk
+            .remove_dir(&cut.folder)
+            .map_err(StoreError::disk("clearing a visit's folder"))?;
+        // Not synced: should the folder come back, it is settled once more.
+        Ok(settled)
+    }
+
+    fn forget_open(&self, laptop: &LaptopId, set: SetSeq) -> Result<(), StoreError> {
+        if let Some(record) = self.journal.set(laptop, set)?
+            && record.state == SetState::Open
+        {
+            self.journal.remove(laptop, set)?;
+        }
+        Ok(())
+    }
+
+    fn cut(&self, laptop: &LaptopId, set: SetSeq) -> Result<Cut, StoreError> {
+        let folders = Folders::of(laptop);
+        let folder = folders.incoming(set);
+        let names = self
+            .list(&folder)?
+            .into_iter()
+            .filter_map(|name| IncomingName::parse(&name).map(|parsed| (name, parsed)))
+            .collect();
+        let checkpoint: Option<CheckpointFile> = self
+            .read_if_there(&format!("{folder}/checkpoint"), 4 * CONTROL_SIZE_BYTES_MAX as u64)?
+            .map(|bytes| decoded(&bytes, "reading a checkpoint"))
+            .transpose()?;
+        let mut lengths = BTreeMap::new();
+        if let Some(bytes) =
+            self.read_if_there(&format!("{folder}/lengths"), crate::lengths::FILE_SIZE_BYTES_MAX)?
+        {
+            crate::lengths::read(&bytes, &mut lengths);
+        }
+        for SyncedLength { number, length } in checkpoint.iter().flat_map(|file| &file.lengths) {
+            let known = lengths.entry(*number).or_default();
+            *known = (*known).max(*length);
+        }
+        Ok(Cut {
+            laptop: *laptop,
+            folders,
+            set,
+            folder,
+            names,
+            checkpoint,
+            lengths,
+        })
+    }
+
+    fn seal(&self, cut: &Cut, signed: &Signed, now_ns: i64) -> Result<(SetRef, SetKind), StoreError> {
+        let manifest = Self::decode_manifest(signed)?;
+        let open: &[OpenPack] = match (&cut.checkpoint, manifest.kind) {
+            (Some(checkpoint), SetKind::Partial) => &checkpoint.open,
+            (_, SetKind::Complete) | (None, SetKind::Partial) => &[],
+        };
+        for pack in open {
+            self.finish_pack(cut, pack)?;
+        }
+        let held = cut.held();
+        self.place_pages(cut, &manifest, &held)?;
+        for kinds in [
+            &[ObjectKind::Config, ObjectKind::Key, ObjectKind::Pack][..],
+            &[ObjectKind::Index],
+        ] {
+            self.place(cut, &manifest, kinds, &held)?;
+        }
+        let doing = "writing a manifest";
+        let path = cut.folders.manifest(cut.set);
+        if self.len(&path)?.is_none() {
+            berth_disk::replace(&*self.disk, &path, &encoded(signed, doing)?)
+                .map_err(StoreError::disk(doing))?;
+        }
+        self.sync_dir(&cut.folders.set(cut.set))?;
+        self.place(cut, &manifest, &[ObjectKind::Snapshot], &held)?;
+        match manifest.kind {
+            SetKind::Partial => {
+                self.keep_tails(cut, open)?;
+                self.drop_salvaged(cut, &manifest)?;
+            }
+            SetKind::Complete => self.drop_tails(cut)?,
+        }
+        let set = SetRef {
+            seq: cut.set,
+            manifest: signed.id(),
+        };
+        let record = self.sealed_record(&cut.laptop, &manifest, set.manifest, now_ns)?;
+        self.journal.put(&cut.laptop, &record)?;
+        self.journal.sync()?;
+        Ok((set, manifest.kind))
+    }
+
+    /// What the journal says of a set that has just been sealed.
+    pub(crate) fn sealed_record(
+        &self,
+        laptop: &LaptopId,
+        manifest: &Manifest,
+        id: Id,
+        now_ns: i64,
+    ) -> Result<SetRecord, StoreError> {
+        if let Some(record) = self.journal.set(laptop, manifest.set)?
+            && record.sealed().is_some_and(|sealed| sealed.manifest == id)
+        {
+            return Ok(record);
+        }
+        let set = SetRef {
+            seq: manifest.set,
+            manifest: id,
+        };
+        Ok(SetRecord {
+            seq: manifest.set,
+            created_at_ns: manifest.created_at_ns,
+            state: SetState::Sealed(Box::new(Sealed {
+                kind: manifest.kind,
+                manifest: id,
+                snapshot: manifest.snapshot,
+                objects: manifest.objects,
+                bytes: manifest.bytes,
+                not_read: manifest.not_read,
+                sealed_at_ns: now_ns,
+                receipt: self.receipt(laptop, set, ReceiptLevel::OnHub, now_ns)?,
+                forward: Forward::Waiting,
+            })),
+        })
+    }
+
+    /// The hub's signed word about a set. The caller has made sure that it is true.
+    pub(crate) fn receipt(
+        &self,
+        laptop: &LaptopId,
+        set: SetRef,
+        level: ReceiptLevel,
+        now_ns: i64,
+    ) -> Result<Signed, StoreError> {
+        let receipt = Receipt {
+            hub: self.signatures.hub(),
+            laptop: laptop.0,
+            set,
+            level,
+            at_ns: now_ns,
+        };
+        let body = encoded(&receipt, "writing a receipt")?;
+        Ok(signed(&*self.signatures, RECEIPT_CONTEXT, body))
+    }
+
+    /// Makes the pack that an open upload would be: its bytes are copied, so that nothing is lost if this is cut, and
+    /// so that the upload stays whole as a tail.
+    fn finish_pack(&self, cut: &Cut, pack: &OpenPack) -> Result<(), StoreError> {
+        let length = pack.length + pack.header.len() as u64;
+        let target = cut.folders.object(cut.set, ObjectKind::Pack, &pack.pack);
+        if self.len(&target)? == Some(length) {
+            return Ok(()); // and synced by `place`
+        }
+        let source = cut
+            .upload(pack.upload.number)
+            .ok_or_else(|| damaged("finishing a cut pack"))?;
+        let made = format!("{}/finished", cut.folder);
+        let (id, file) = self.copy_pack(&source, 0..pack.length, &pack.header, &made)?;
+        sync(file)?;
+        if id != pack.pack {
+            return Err(damaged("finishing a cut pack"));
+        }
+        self.rename(&made, &target)
+    }
+
+    /// Writes `range` of a file and then `header` to a new file, which is not synced. Returns its SHA-256.
+    pub(crate) fn copy_pack(
+        &self,
+        source: &str,
+        range: std::ops::Range<u64>,
+        header: &[u8],
+        made: &str,
+    ) -> Result<(Id, Box<dyn berth_disk::DiskFile>), StoreError> {
+        let doing = "making a pack of a cut upload";
+        self.remove(made)?;
+        let mut file = self.disk.create(made).map_err(StoreError::disk(doing))?;
+        let mut hash = Sha256::new();
+        self.pieces(source, range.start, range.end, |piece| {
+            hash.update(piece);
+            file.append(piece).map_err(StoreError::disk(doing))
+        })?;
+        hash.update(header);
+        file.append(header).map_err(StoreError::disk(doing))?;
+        Ok((Id::new(hash.finalize().into()), file))
+    }
+
+    fn place_pages(
+        &self,
+        cut: &Cut,
+        manifest: &Manifest,
+        held: &BTreeMap<(ObjectKind, Id), String>,
+    ) -> Result<(), StoreError> {
+        let folder = cut.folders.pages(cut.set);
+        self.make_dir(&folder)?;
+        self.sync_dir(&cut.folders.sets())?;
+        self.sync_dir(&cut.folders.set(cut.set))?;
+        for page in &manifest.pages {
+            if let Some(name) = held.get(&(ObjectKind::Page, *page)) {
+                self.rename(&format!("{}/{name}", cut.folder), &format!("{folder}/{page}"))?;
+            }
+        }
+        self.sync_dir(&folder)
+    }
+
+    /// Moves the set's objects of some kinds to where they belong, and syncs every folder that holds one: a crash before
+    /// may have moved them without that.
+    fn place(
+        &self,
+        cut: &Cut,
+        manifest: &Manifest,
+        kinds: &[ObjectKind],
+        held: &BTreeMap<(ObjectKind, Id), String>,
+    ) -> Result<(), StoreError> {
+        let mut touched = BTreeSet::new();
+        self.for_each_object(&cut.laptop, manifest, |entry| {
+            if !kinds.contains(&entry.kind) {
+                return Ok(());
+            }
+            let target = cut.folders.object(cut.set, entry.kind, &entry.id);
+            if self.len(&target)? != Some(entry.length) {
+                let name = held
+                    .get(&(entry.kind, entry.id))
+                    .ok_or_else(|| damaged("sealing a set: an object is not there"))?;
+                self.rename(&format!("{}/{name}", cut.folder), &target)?;
+            }
+            touched.insert(parent(&target).to_owned());
+            Ok(())
+        })?;
+        touched.iter().try_for_each(|folder| self.sync_dir(folder))
+    }
+
+    /// Keeps the bytes of packs that belong to no set. True if there are any.
+    fn keep_tails(&self, cut: &Cut, open: &[OpenPack]) -> Result<bool, StoreError> {
+        let mut kept = false;
+        for (file, name) in &cut.names {
+            let IncomingName::Upload {
+                number,
+                kind: ObjectKind::Pack,
+                provisional: false,
+                ..
+            } = name
+            else {
+                continue;
+            };
+            let path = format!("{}/{file}", cut.folder);
+            let Some(end) = self.len(&path)? else {
+                continue; // it became a pack of the set
+            };
+            let start = open
+                .iter()
+                .find(|pack| pack.upload.number == *number)
+                .map_or(0, |pack| pack.length);
+            if end <= start {
+                continue;
+            }
+            let tail = TailName {
+                upload: UploadId {
+                    set: cut.set,
+                    number: *number,
+                },
+                start,
+                safe: cut.lengths.get(number).copied().unwrap_or(0).min(end),
+            };
+            self.rename(&path, &cut.folders.tail(&tail))?;
+            kept = true;
+        }
+        // Also without a new one: a crash may have come between the renames and this.
+        if !self.list(&cut.folders.tails())?.is_empty() {
+            self.sync_dir(&cut.folders.tails())?;
+        }
+        Ok(kept)
+    }
+
+    /// The tails that this set's salvaged packs were made of have served.
+    fn drop_salvaged(&self, cut: &Cut, manifest: &Manifest) -> Result<(), StoreError> {
+        let made_of = |(_, name): &(String, IncomingName)| match name {
+            IncomingName::Salvaged { tail, id } => Some((*id, *tail)),
+            IncomingName::Upload { .. } => None,
+        };
+        let tail_of: BTreeMap<Id, UploadId> = cut.names.iter().filter_map(made_of).collect();
+        let mut served = BTreeSet::new();
+        self.for_each_object(&cut.laptop, manifest, |entry| {
+            served.extend(tail_of.get(&entry.id).copied());
+            Ok(())
+        })?;
+        self.remove_tails(cut, |tail| served.contains(&tail.upload))
+    }
+
+    /// A complete set holds all there is: older tails have served.
+    fn drop_tails(&self, cut: &Cut) -> Result<(), StoreError> {
+        self.remove_tails(cut, |_| true)
+    }
+
+    fn remove_tails(&self, cut: &Cut, which: impl Fn(&TailName) -> bool) -> Result<(), StoreError> {
+        for name in self.list(&cut.folders.tails())? {
+            if TailName::parse(&name).is_some_and(|tail| which(&tail)) {
+                self.remove(&format!("{}/{name}", cut.folders.tails()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cut {
+    /// The closed objects, by what they are.
+    fn held(&self) -> BTreeMap<(ObjectKind, Id), String> {
+        let closed = |(file, name): &(String, IncomingName)| match name {
+            IncomingName::Upload {
+                kind, id: Some(id), ..
+            } => Some(((*kind, *id), file.clone())),
+            IncomingName::Salvaged { id, .. } => Some(((ObjectKind::Pack, *id), file.clone())),
+            IncomingName::Upload { id: None, .. } => None,
+        };
+        self.names.iter().filter_map(closed).collect()
+    }
+
+    /// The file of an upload, closed meanwhile or not.
+    fn upload(&self, wanted: u32) -> Option<String> {
+        self.names.iter().find_map(|(file, name)| match name {
+            IncomingName::Upload { number, .. } if *number == wanted => {
+                Some(format!("{}/{file}", self.folder))
+            }
+            IncomingName::Upload { .. } | IncomingName::Salvaged { .. } => None,
+        })
+    }
+}
+
+pub(crate) fn sync(mut file: Box<dyn berth_disk::DiskFile>) -> Result<(), StoreError> {
+    file.sync().map_err(StoreError::disk("syncing a pack"))
+}

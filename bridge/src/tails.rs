@@ -1,0 +1,112 @@
+//! Tails: bytes of cut uploads that belong to no set yet, and what a laptop makes of them in its next visit.
+//!
+//! Place: offered in `Welcome`; `Salvage` makes a pack of one, which a set of that visit lists like any other.
+//! Invariant: a tail is given up only when a sealed set holds what it held, when a complete set was sealed, or when
+//! its bytes are not what the laptop sent.
+
+use std::io;
+
+use berth_repository::Id;
+use berth_wire::{TAILS_MAX, Tail, ToLaptop, UploadId};
+use sha2::{Digest, Sha256};
+
+use crate::names::{Folders, IncomingName, TailName};
+use crate::visit::{Visit, mismatch};
+use crate::{LaptopId, Spool, StoreError};
+
+impl Spool {
+    /// What a laptop can salvage, oldest first.
+    pub(crate) fn tails(&self, laptop: &LaptopId) -> Result<Vec<Tail>, StoreError> {
+        let folders = Folders::of(laptop);
+        let mut tails = Vec::new();
+        for name in self.tail_names(&folders)?.into_iter().take(TAILS_MAX) {
+            if let Some(end) = self.len(&folders.tail(&name))? {
+                tails.push(Tail {
+                    upload: name.upload,
+                    start: name.start,
+                    end,
+                });
+            }
+        }
+        Ok(tails)
+    }
+
+    /// In the order in which they were uploaded.
+    pub(crate) fn tail_names(&self, folders: &Folders) -> Result<Vec<TailName>, StoreError> {
+        let names = self.list(&folders.tails())?;
+        let mut tails: Vec<TailName> = names.iter().filter_map(|name| TailName::parse(name)).collect();
+        tails.sort_unstable();
+        Ok(tails)
+    }
+}
+
+impl Visit {
+    /// Makes a pack of a tail: checks `digest` over its first `length` bytes, copies those from its start on, appends
+    /// `header`. The tail stays until a set that lists the pack is sealed.
+    pub(crate) fn salvage(
+        &mut self,
+        upload: UploadId,
+        length: u64,
+        digest: &Id,
+        header: &[u8],
+    ) -> Result<ToLaptop, StoreError> {
+        let gone = |length| ToLaptop::Salvaged {
+            upload,
+            pack: None,
+            length,
+        };
+        let names = self.spool.tail_names(&self.folders)?;
+        let Some(name) = names.into_iter().find(|name| name.upload == upload) else {
+            return Ok(gone(0));
+        };
+        let path = self.folders.tail(&name);
+        let end = self.spool.len(&path)?.unwrap_or(0);
+        if length <= name.start || length > end {
+            return Err(mismatch("salvage", "its length is not within the tail"));
+        }
+        if !self.is_whole(&path, length, digest)? {
+            return self.give_up(&name, length).map(gone);
+        }
+        let set = self.receiving()?.set;
+        let folder = self.folders.incoming(set);
+        let made = format!("{folder}/salvaging");
+        let (id, file) = self.spool.copy_pack(&path, name.start..length, header, &made)?;
+        let kept = IncomingName::Salvaged { tail: upload, id };
+        self.spool.rename(&made, &format!("{folder}/{kept}"))?;
+        let length = length - name.start + header.len() as u64;
+        self.hold_salvaged(id, length, file)?;
+        Ok(ToLaptop::Salvaged {
+            upload,
+            pack: Some(id),
+            length,
+        })
+    }
+
+    fn is_whole(&self, path: &str, length: u64, digest: &Id) -> Result<bool, StoreError> {
+        let hash: Sha256 = match self.spool.hash_of(path, length) {
+            Ok(hash) => hash,
+            // Sectors that can't be read any more: as good as wrong ones.
+            Err(StoreError::Disk { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Id::new(hash.finalize().into()) == *digest)
+    }
+
+    /// Its bytes are not what was sent. Those above `safe` may not have been synced when the power went: if only they
+    /// are asked for less, what is below may still be whole. Returns how much of the tail is left.
+    fn give_up(&self, name: &TailName, length: u64) -> Result<u64, StoreError> {
+        let path = self.folders.tail(name);
+        if name.safe <= name.start || name.safe >= length {
+            self.spool.remove(&path)?;
+            return Ok(0);
+        }
+        let doing = "shortening a tail";
+        let mut file = self.spool.disk.open(&path).map_err(StoreError::disk(doing))?;
+        file.truncate(name.safe)
+            .and_then(|()| file.sync())
+            .map_err(StoreError::disk(doing))?;
+        Ok(name.safe)
+    }
+}
