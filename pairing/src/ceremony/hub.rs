@@ -1,0 +1,256 @@
+//! The hub's side of the ceremony.
+
+use std::sync::Arc;
+
+use berth_radio::Time;
+use bytes::Bytes;
+use rand_core::CryptoRngCore;
+
+use super::message::{self, Message, STORED, Spake, VERSION, check_certificate};
+use super::{Effect, Input, PAIRING_STEP_MAX, PairingError};
+use crate::noise::{Handshake, Keys, Pattern, Side};
+use crate::window::{Guess, Window};
+use crate::{BeaconKey, Channel, Identity, Name, Peer, Role};
+
+/// Pairs this hub with the laptop on one connection. One value for each connection; the guesses are the [`Window`]'s.
+/// See [`crate::ceremony`].
+pub struct HubPairing {
+    identity: Arc<Identity>,
+    name: Name,
+    beacon: BeaconKey,
+    state: State,
+    deadline: Time,
+}
+
+enum State {
+    AwaitHello,
+    AwaitProof { handshake: Box<Handshake>, guess: Guess },
+    AwaitLaptop { handshake: Box<Handshake>, guess: Guess },
+    Storing { laptop: Peer, channel: Box<Channel> },
+    AwaitStored { laptop: Peer, channel: Box<Channel> },
+    Over,
+}
+
+impl HubPairing {
+    /// Waits for the hello of a laptop. `beacon` is the hub's current beacon key.
+    #[must_use]
+    pub fn new(identity: Arc<Identity>, name: Name, beacon: BeaconKey, now: Time) -> Self {
+        Self {
+            identity,
+            name,
+            beacon,
+            state: State::AwaitHello,
+            deadline: now + PAIRING_STEP_MAX,
+        }
+    }
+
+    /// When to say [`Input::Tick`]; `None` once the ceremony has ended.
+    #[must_use]
+    pub const fn next_at(&self) -> Option<Time> {
+        match self.state {
+            State::Over => None,
+            State::AwaitHello
+            | State::AwaitProof { .. }
+            | State::AwaitLaptop { .. }
+            | State::Storing { .. }
+            | State::AwaitStored { .. } => Some(self.deadline),
+        }
+    }
+
+    /// Takes one input. Fails closed: whatever may not come now ends the ceremony, and a guess that was taken stays used.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        input: Input,
+        window: &mut Window,
+        rng: &mut dyn CryptoRngCore,
+        out: &mut Vec<Effect>,
+    ) {
+        if matches!(self.state, State::Over) || matches!(input, Input::Tick) && now < self.deadline {
+            return;
+        }
+        let state = std::mem::replace(&mut self.state, State::Over);
+        match self.step(state, now, input, window, rng, out) {
+            Ok(state) => {
+                self.state = state;
+                self.deadline = now + PAIRING_STEP_MAX;
+            }
+            Err(error) => {
+                if !matches!(error, PairingError::Lost) {
+                    out.push(Effect::Send(message::refused(&error)));
+                }
+                out.push(Effect::Failed(error));
+            }
+        }
+    }
+
+    fn step(
+        &self,
+        state: State,
+        now: Time,
+        input: Input,
+        window: &mut Window,
+        rng: &mut dyn CryptoRngCore,
+        out: &mut Vec<Effect>,
+    ) -> Result<State, PairingError> {
+        match (state, input) {
+            (State::AwaitStored { .. }, Input::Closed | Input::Tick) => Err(PairingError::Unconfirmed),
+            (state, Input::Closed) => Err(end(state, window, PairingError::Lost)),
+            (state, Input::Tick) => Err(end(state, window, PairingError::Silent)),
+            (State::AwaitHello, Input::Message(bytes)) => self.hello(now, &bytes, window, rng, out),
+            (State::AwaitProof { handshake, guess }, Input::Message(bytes)) => {
+                self.proof(now, handshake, guess, &bytes, window, out)
+            }
+            (State::AwaitLaptop { handshake, guess }, Input::Message(bytes)) => {
+                self.laptop(now, handshake, guess, &bytes, window, out)
+            }
+            (State::AwaitStored { laptop, mut channel }, Input::Message(bytes)) => {
+                let said = match Message::parse(&bytes)? {
+                    Message::Sealed(message) => channel.open(message),
+                    Message::Hello { .. }
+                    | Message::Answer { .. }
+                    | Message::Noise(_)
+                    | Message::Refused(_) => return Err(PairingError::Unconfirmed),
+                };
+                if said.is_ok_and(|said| said == STORED) {
+                    out.push(Effect::Paired(laptop));
+                    Ok(State::Over)
+                } else {
+                    Err(PairingError::Unconfirmed)
+                }
+            }
+            (State::Storing { laptop, mut channel }, Input::Stored) => {
+                let sealed = channel.seal(STORED).map_err(|_| PairingError::Malformed)?;
+                out.push(Effect::Send(message::sealed(&sealed)));
+                Ok(State::AwaitStored { laptop, channel })
+            }
+            (State::Storing { .. }, Input::NotStored) => Err(PairingError::NotStored),
+            (state, Input::Message(_) | Input::Stored | Input::NotStored) => {
+                Err(end(state, window, PairingError::Malformed))
+            }
+        }
+    }
+
+    fn hello(
+        &self,
+        now: Time,
+        bytes: &Bytes,
+        window: &mut Window,
+        rng: &mut dyn CryptoRngCore,
+        out: &mut Vec<Effect>,
+    ) -> Result<State, PairingError> {
+        let theirs = match Message::parse(bytes)? {
+            Message::Hello {
+                version: VERSION,
+                spake2,
+            } => spake2,
+            Message::Hello { version, .. } => return Err(PairingError::Version { version }),
+            Message::Answer { .. } | Message::Noise(_) | Message::Sealed(_) | Message::Refused(_) => {
+                return Err(PairingError::Malformed);
+            }
+        };
+        let spake = Spake::start(Role::Hub, window.code(now).map_err(PairingError::Closed)?, rng);
+        let answer = message::answer(spake.ours());
+        let (psk, prologue) = spake.finish(theirs)?;
+        let keys = Keys {
+            own: Some(self.identity.noise_secret()),
+            remote: None,
+            psk: Some(&psk),
+        };
+        let handshake = Box::new(Handshake::new(
+            Pattern::Pairing,
+            Side::Responder,
+            &keys,
+            &prologue,
+            rng,
+        )?);
+        let guess = window.guess(now).map_err(PairingError::Closed)?;
+        out.push(Effect::Send(answer));
+        Ok(State::AwaitProof { handshake, guess })
+    }
+
+    fn proof(
+        &self,
+        now: Time,
+        mut handshake: Box<Handshake>,
+        guess: Guess,
+        bytes: &Bytes,
+        window: &mut Window,
+        out: &mut Vec<Effect>,
+    ) -> Result<State, PairingError> {
+        if let Err(why) = window.holds(now, &guess) {
+            return Err(PairingError::Closed(why));
+        }
+        let read = match Message::parse(bytes) {
+            Ok(Message::Noise(message)) => handshake.read(message).is_ok(),
+            Ok(Message::Hello { .. } | Message::Answer { .. } | Message::Sealed(_) | Message::Refused(_))
+            | Err(_) => false,
+        };
+        if !read {
+            let guesses_left = window.guesses_left();
+            window.failed(guess);
+            return Err(PairingError::WrongCode { guesses_left });
+        }
+        let mut payload = self.beacon.to_bytes().to_vec();
+        payload.extend_from_slice(&self.identity.certificate(Role::Hub, &self.name).to_bytes());
+        let payload = zeroize::Zeroizing::new(payload);
+        out.push(Effect::Send(message::noise(&handshake.write(&payload)?)));
+        Ok(State::AwaitLaptop { handshake, guess })
+    }
+
+    fn laptop(
+        &self,
+        now: Time,
+        mut handshake: Box<Handshake>,
+        guess: Guess,
+        bytes: &Bytes,
+        window: &mut Window,
+        out: &mut Vec<Effect>,
+    ) -> Result<State, PairingError> {
+        if let Err(why) = window.holds(now, &guess) {
+            return Err(PairingError::Closed(why));
+        }
+        let certificate = match Message::parse(bytes) {
+            Ok(Message::Noise(message)) => {
+                handshake
+                    .read(message)
+                    .map_err(PairingError::Noise)
+                    .and_then(|payload| {
+                        check_certificate(&payload, Role::Laptop, handshake.remote(), &self.identity)
+                    })
+            }
+            Ok(Message::Hello { .. } | Message::Answer { .. } | Message::Sealed(_) | Message::Refused(_))
+            | Err(_) => Err(PairingError::Malformed),
+        };
+        match certificate {
+            Ok(certificate) => {
+                let laptop = Peer::new(&certificate, Some(self.beacon.clone()));
+                let channel = Box::new(handshake.into_channel()?);
+                window.succeeded(guess);
+                out.push(Effect::Store(laptop.clone()));
+                Ok(State::Storing { laptop, channel })
+            }
+            Err(error) => {
+                window.failed(guess);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Gives back what a state holds of the window.
+fn end(state: State, window: &mut Window, error: PairingError) -> PairingError {
+    match state {
+        State::AwaitProof { guess, .. } | State::AwaitLaptop { guess, .. } => window.failed(guess),
+        State::AwaitHello | State::Storing { .. } | State::AwaitStored { .. } | State::Over => {}
+    }
+    error
+}
+
+impl std::fmt::Debug for HubPairing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubPairing")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
