@@ -52,10 +52,15 @@ impl std::fmt::Debug for GroupCredentials {
     }
 }
 
-/// What a machine asks of its radio. Every command is answered by an event or by nothing: the caller keeps a deadline.
+/// What a machine asks of its radio.
+///
+/// Every command is answered by an event or by nothing: the caller keeps a deadline. What the radio can't do now
+/// (adapter gone, unknown number, over a limit) it ignores, unless an answer is named. A late answer to something
+/// given up is possible: whoever does not want the connection any more closes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Hub: advertise these bytes (replaces what was advertised) and take GATT connections.
+    /// Hub: advertise these bytes (replaces what was advertised) and take GATT connections. The address may change
+    /// with it; the former one can be connected to for a few seconds more.
     Advertise {
         /// At most [`BEACON_SIZE_BYTES`].
         beacon: Bytes,
@@ -66,7 +71,8 @@ pub enum Command {
     Scan,
     /// Laptop: stop reporting.
     StopScanning,
-    /// Laptop: open a GATT connection. Answer: `Connected` or `ConnectFailed`.
+    /// Laptop: open a GATT connection. Answer: `Connected` or `ConnectFailed`. One at a time: another one meanwhile
+    /// is answered by `ConnectFailed` at once.
     Connect {
         /// From a sighting of this scan.
         peer: Address,
@@ -75,36 +81,40 @@ pub enum Command {
     Send {
         /// An open connection; a closed one is ignored.
         conn: ConnId,
-        /// At most the connection's MTU.
+        /// At most the `mtu_bytes` told to this side; a longer one is lost.
         frame: Bytes,
     },
-    /// Either: close a GATT connection. The other side sees `Disconnected`.
+    /// Either: close a GATT connection. Both sides see `Disconnected`, the other one after what was sent before.
     Disconnect {
         /// The connection.
         conn: ConnId,
     },
-    /// Hub: open a fresh Wi-Fi Direct group and listen on it. Answer: `GroupStarted` or `GroupFailed`.
+    /// Hub: open a fresh Wi-Fi Direct group and listen on it. Answer: `GroupStarted` or `GroupFailed`. A group that is
+    /// up ends first; of two starts only the second is answered.
     StartGroup,
-    /// Hub: close the group; its streams end.
+    /// Hub: close the group; its streams end. Answer: `GroupStopped`, or `GroupFailed` if it was only starting.
     StopGroup,
-    /// Laptop: join a group. Answer: `Joined` or `JoinFailed`.
+    /// Laptop: join a group. Answer: `Joined` or `JoinFailed`. A group joined before is left first; of two joins only
+    /// the second is answered.
     Join {
         /// As told by the hub.
         credentials: GroupCredentials,
     },
-    /// Laptop: leave the group and go back to the network that was there before.
+    /// Laptop: leave the group and go back to the network that was there before. Its streams end. Answer: `Left`, or
+    /// `JoinFailed` if it was only joining.
     Leave,
     /// Laptop: open a stream to the owner of the joined group. Answer: `StreamOpened` or `StreamFailed`.
     Dial,
     /// Either: send a piece. The radio answers with [`Event::Drained`] as the piece leaves; a sender keeps at most
-    /// [`STREAM_WINDOW_BYTES`] undrained.
+    /// [`STREAM_WINDOW_BYTES`] in at most [`STREAM_WINDOW_PIECES`] undrained: one that sends more loses the stream.
     Write {
         /// An open stream; a closed one is ignored.
         stream: StreamId,
-        /// At most [`STREAM_PIECE_SIZE_BYTES_MAX`].
+        /// At most [`STREAM_PIECE_SIZE_BYTES_MAX`]; a longer one ends the stream, an empty one is ignored.
         piece: Bytes,
     },
-    /// Either: end a stream after what was written has left.
+    /// Either: end a stream after what was written has left. This side then sees `StreamClosed`, the other one after
+    /// the last byte; what the other side still had under way may be lost.
     CloseStream {
         /// The stream.
         stream: StreamId,
@@ -114,7 +124,13 @@ pub enum Command {
 /// Bytes that a sender may have handed to a stream and not yet seen drained: enough for 75 MB/s at 50 ms.
 pub const STREAM_WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
+/// Pieces that a sender may have handed to a stream and not yet seen drained: bounds what tiny pieces cost.
+pub const STREAM_WINDOW_PIECES: usize = 4096;
+
 /// What a radio tells its machine.
+///
+/// What was opened ends once: after `Connected`, `StreamOpened`, `GroupStarted` and `Joined` exactly one
+/// `Disconnected`, `StreamClosed`, `GroupStopped` or `Left` follows, or `AdapterGone`, which ends all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// Laptop: a beacon was heard now (never from a cache).
@@ -126,11 +142,12 @@ pub enum Event {
         /// Signal strength.
         rssi_dbm: i16,
     },
-    /// Either: a GATT connection is open. On the hub it may come only with the first frame.
+    /// Either: a GATT connection is open. On the hub it may come only with the first frame (BlueZ can't tell before).
     Connected {
         /// Its number.
         conn: ConnId,
-        /// Largest frame, in bytes.
+        /// Largest frame this side may send, in bytes: 20 to [`GATT_FRAME_SIZE_BYTES_MAX`]. The other side's may
+        /// differ.
         mtu_bytes: usize,
     },
     /// Laptop: no connection.
@@ -191,9 +208,9 @@ pub enum Event {
         /// Which.
         stream: StreamId,
     },
-    /// Either: the adapter is gone; every connection, group and stream of it with it.
+    /// Either: the adapter is gone; every connection, group and stream of it with it, without an event of their own.
     AdapterGone,
-    /// Either: the adapter is back.
+    /// Either: the adapter is back. It neither advertises nor scans until told to.
     AdapterBack,
 }
 
@@ -201,7 +218,8 @@ pub enum Event {
 pub trait Radio {
     /// Hands over a command. Never blocks for longer than a queue's lock.
     fn command(&mut self, command: Command);
-    /// The next event, waiting until `deadline` at the most.
+    /// The next event, waiting until `deadline` (on the clock of [`Radio::now`]) at the most. A receiver that stops
+    /// taking events stops its senders, never the radio.
     fn event(&mut self, deadline: Time) -> Option<Event>;
     /// The radio's clock: virtual for the simulated air, monotonic for real radios.
     fn now(&self) -> Time;
