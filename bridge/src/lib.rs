@@ -6,6 +6,8 @@
 //! laptop; the upstream never shows a snapshot whose packs it lacks.
 
 mod check;
+mod folder;
+mod forward;
 mod journal;
 mod lengths;
 mod names;
@@ -18,8 +20,11 @@ mod serve;
 mod signatures;
 mod spool;
 mod tails;
+mod upstream;
 mod visit;
 
+pub use folder::FolderUpstream;
+pub use forward::{ForwardError, Forwarder, LOCK_AGE_MAX_NS, LOCK_RETRY_NS, Progress};
 pub use journal::{Journal, JournalError, OnSynced, Opened};
 pub use names::LaptopId;
 pub use op::{Checkpoint, StoreDone, StoreError, StoreOp};
@@ -30,4 +35,5 @@ pub use receiver::{
 pub use record::{Forward, Sealed, SetRecord, SetState};
 pub use signatures::Signatures;
 pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, Repair, SET_SEQ_MAX, Spool};
+pub use upstream::{Lock, NameTaken, Upstream, UpstreamError, repository_name};
 pub use visit::Visit;

@@ -24,6 +24,12 @@ impl LaptopId {
     }
 }
 
+impl From<berth_pairing::DeviceId> for LaptopId {
+    fn from(device: berth_pairing::DeviceId) -> Self {
+        Self(device.0)
+    }
+}
+
 /// The first eight digits, as people see it.
 impl std::fmt::Display for LaptopId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,6 +1,6 @@
 //! Who signed what: the only thing the bridge asks of the keys.
 //!
-//! Place: `berth-pairing` holds the keys and does the arithmetic; the daemon and the tests hand it in as this trait.
+//! Place: `berth-pairing` holds the keys and does the arithmetic; its `Identity` is handed in as this trait.
 
 use berth_wire::Signed;
 
@@ -17,6 +17,20 @@ pub trait Signatures: Send + Sync {
     /// Is this the hub's own signature?
     fn verify_own(&self, context: &[u8], body: &[u8], signature: &[u8]) -> bool {
         self.verify(&LaptopId(self.hub()), context, body, signature)
+    }
+}
+
+impl Signatures for berth_pairing::Identity {
+    fn verify(&self, laptop: &LaptopId, context: &[u8], body: &[u8], signature: &[u8]) -> bool {
+        berth_pairing::verify(&berth_pairing::DeviceId(laptop.0), context, body, signature).is_ok()
+    }
+
+    fn sign(&self, context: &[u8], body: &[u8]) -> Vec<u8> {
+        berth_pairing::Identity::sign(self, context, body).to_vec()
+    }
+
+    fn hub(&self) -> [u8; 32] {
+        self.device().0
     }
 }
 

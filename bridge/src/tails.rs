@@ -4,11 +4,9 @@
 //! Invariant: a tail is given up only when a sealed set holds what it held, when a complete set was sealed, or when
 //! its bytes are not what the laptop sent.
 
-use std::io;
-
 use berth_repository::Id;
 use berth_wire::{TAILS_MAX, Tail, ToLaptop, UploadId};
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use crate::names::{Folders, IncomingName, TailName};
 use crate::visit::{Visit, mismatch};
@@ -64,7 +62,11 @@ impl Visit {
         if length <= name.start || length > end {
             return Err(mismatch("salvage", "its length is not within the tail"));
         }
-        if !self.is_whole(&path, length, digest)? {
+        let Ok(hash) = self.spool.hash_of(&path, length) else {
+            // It can't be read now: no use to this visit, but no reason to give it up.
+            return Ok(gone(0));
+        };
+        if Id::new(hash.finalize().into()) != *digest {
             return self.give_up(&name, length).map(gone);
         }
         let set = self.receiving()?.set;
@@ -80,18 +82,6 @@ impl Visit {
             pack: Some(id),
             length,
         })
-    }
-
-    fn is_whole(&self, path: &str, length: u64, digest: &Id) -> Result<bool, StoreError> {
-        let hash: Sha256 = match self.spool.hash_of(path, length) {
-            Ok(hash) => hash,
-            // Sectors that can't be read any more: as good as wrong ones.
-            Err(StoreError::Disk { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Id::new(hash.finalize().into()) == *digest)
     }
 
     /// Its bytes are not what was sent. Those above `safe` may not have been synced when the power went: if only they

@@ -1,0 +1,593 @@
+//! Brings the sealed sets of one laptop to the upstream, oldest first.
+//!
+//! Place: the daemon calls [`Forwarder::step`] when it suits the upstream, with the time; a step is one object, or one
+//! look at what is there.
+//! Invariant: a snapshot is written only after every pack and index of its set, and of the sets before it, was listed
+//! upstream at its full length, with no young lock there; `upstream` is signed only after the same was seen again with
+//! the snapshot there. Every step may be cut anywhere: a new forwarder looks and goes on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read};
+use std::mem;
+use std::sync::Arc;
+
+use berth_repository::Id;
+use berth_wire::{Manifest, ObjectEntry, ObjectKind, ReceiptLevel, SetRef, SetSeq, Signed};
+use sha2::{Digest, Sha256};
+
+use crate::names::Folders;
+use crate::record::{Forward, SetState};
+use crate::spool::{damaged, encoded};
+use crate::{LaptopId, Lock, Spool, StoreError, Upstream, UpstreamError};
+
+/// A lock that has not changed for so long is nobody's (restic's own rule; it refreshes its locks every 5 minutes).
+pub const LOCK_AGE_MAX_NS: i64 = 30 * 60 * 1_000_000_000;
+
+/// How soon to look again while a lock is there.
+pub const LOCK_RETRY_NS: i64 = 30 * 1_000_000_000;
+
+/// Locks that are remembered; more than that are not one person's work.
+const LOCKS_MAX: usize = 1_000;
+
+/// Times that objects may be missing again after all were sent, before forwarding gives up until it is asked again.
+const ROUNDS_MAX: u32 = 3;
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Every sealed set is upstream.
+    Idle,
+    /// What is to be sent of the set before its snapshot.
+    Begun {
+        /// The set.
+        set: SetSeq,
+        /// How many objects.
+        objects: u64,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// One object was sent.
+    Sent {
+        /// The set that is being forwarded.
+        set: SetSeq,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// Something was looked at.
+    Checked {
+        /// The set that is being forwarded.
+        set: SetSeq,
+    },
+    /// Somebody works on the upstream: look again then.
+    Waiting {
+        /// The set that is being forwarded.
+        set: SetSeq,
+        /// Wall clock, nanoseconds since 1970.
+        until_ns: i64,
+    },
+    /// The upstream has the set, checked; the journal says so.
+    Forwarded {
+        /// Which.
+        set: SetRef,
+        /// The hub's `upstream` receipt.
+        receipt: Signed,
+    },
+}
+
+/// Why forwarding stopped. The next step begins it anew; what is upstream already is not sent again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// The upstream failed.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The spool failed.
+    #[error(transparent)]
+    Spool(#[from] StoreError),
+    /// The upstream folder holds another repository.
+    #[error("the upstream holds another repository there")]
+    OtherRepository,
+    /// Other bytes lie under the name of an object. They are left as they are.
+    #[error("the upstream holds other bytes under the name {id}")]
+    Foreign {
+        /// The name.
+        id: Id,
+    },
+    /// An object in the spool is not what it was.
+    #[error("the spool's {id} is damaged")]
+    Damaged {
+        /// Its name.
+        id: Id,
+    },
+    /// Objects keep vanishing upstream.
+    #[error("objects vanish from the upstream as fast as they are sent")]
+    Vanishing,
+}
+
+impl ForwardError {
+    /// What the person at the hub can do about it.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::Upstream(_) => {
+                "Look whether the upstream can be reached and has room; the hub tries again by itself."
+            }
+            Self::Spool(error) => error.advice(),
+            Self::OtherRepository => "Set another upstream folder, or rename the laptop.",
+            Self::Foreign { .. } => "Remove that file at the upstream; the hub then sends its own.",
+            Self::Damaged { .. } => {
+                "Check the hub's disk. The next backup of the laptop sends what is missing."
+            }
+            Self::Vanishing => "Look who else deletes objects at the upstream.",
+        }
+    }
+}
+
+/// Forwards the sets of one laptop. Holds a few bytes for each object that is to be sent (a 1 TB set: 5 MB).
+pub struct Forwarder {
+    spool: Arc<Spool>,
+    laptop: LaptopId,
+    stage: Stage,
+    locks: LockWatch,
+    rounds: u32,
+}
+
+enum Stage {
+    /// Find the oldest set that is not upstream.
+    Find,
+    /// Look what of it is missing upstream.
+    Compare(Box<Set>),
+    /// Send what is missing.
+    Send(Box<Set>, VecDeque<Task>),
+    /// Look once more, then publish the snapshot.
+    Publish(Box<Set>),
+    /// Look a last time, then sign.
+    Confirm(Box<Set>),
+}
+
+enum Task {
+    ReadBack(ObjectEntry),
+    Send(ObjectEntry),
+}
+
+impl Task {
+    const fn bytes_to_send(&self) -> Option<u64> {
+        match self {
+            Self::ReadBack(_) => None,
+            Self::Send(entry) => Some(entry.length),
+        }
+    }
+}
+
+struct Set {
+    reference: SetRef,
+    manifest: Manifest,
+    /// The laptop's sealed sets before this one.
+    before: Vec<SetSeq>,
+}
+
+impl std::fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forwarder")
+            .field("laptop", &self.laptop)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Forwarder {
+    /// Forwards the sets of `laptop`.
+    #[must_use]
+    pub fn new(spool: Arc<Spool>, laptop: LaptopId) -> Self {
+        Self {
+            spool,
+            laptop,
+            stage: Stage::Find,
+            locks: LockWatch::default(),
+            rounds: 0,
+        }
+    }
+
+    /// Does one thing. `now_ns` is the wall clock, nanoseconds since 1970. Call again until [`Progress::Idle`];
+    /// after [`Progress::Waiting`] not before its time.
+    ///
+    /// # Errors
+    /// [`ForwardError`]: nothing is lost, the next call begins by looking what is there.
+    pub fn step(&mut self, upstream: &mut dyn Upstream, now_ns: i64) -> Result<Progress, ForwardError> {
+        // What fails leaves `Find` behind: the upstream is looked at anew.
+        match mem::replace(&mut self.stage, Stage::Find) {
+            Stage::Find => self.find(now_ns),
+            Stage::Compare(set) => self.compare(upstream, set, now_ns),
+            Stage::Send(set, todo) => self.send(upstream, set, todo),
+            Stage::Publish(set) => self.publish(upstream, set, now_ns),
+            Stage::Confirm(set) => self.confirm(upstream, set, now_ns),
+        }
+    }
+
+    fn find(&mut self, now_ns: i64) -> Result<Progress, ForwardError> {
+        let mut before = Vec::new();
+        for mut record in self.spool.sets(&self.laptop)? {
+            let seq = record.seq;
+            let reference = record.set_ref();
+            let (SetState::Sealed(sealed), Some(reference)) = (&mut record.state, reference) else {
+                continue;
+            };
+            if matches!(sealed.forward, Forward::Done { .. }) {
+                before.push(seq);
+                continue;
+            }
+            if matches!(sealed.forward, Forward::Waiting) {
+                sealed.forward = Forward::Started { at_ns: now_ns };
+                // Not synced: it promises nothing.
+                self.spool
+                    .journal
+                    .put(&self.laptop, &record)
+                    .map_err(StoreError::from)?;
+            }
+            let signed = self
+                .spool
+                .manifest(&self.laptop, seq)?
+                .filter(|signed| signed.id() == reference.manifest)
+                .ok_or_else(|| damaged("reading a manifest"))?;
+            let manifest = Spool::decode_manifest(&signed)?;
+            self.stage = Stage::Compare(Box::new(Set {
+                reference,
+                manifest,
+                before,
+            }));
+            return Ok(Progress::Checked { set: seq });
+        }
+        Ok(Progress::Idle)
+    }
+
+    fn compare(
+        &mut self,
+        upstream: &mut dyn Upstream,
+        set: Box<Set>,
+        now_ns: i64,
+    ) -> Result<Progress, ForwardError> {
+        if let Some(until_ns) = self.locks.young(upstream.locks()?, now_ns) {
+            return Ok(self.wait(Stage::Compare(set), until_ns));
+        }
+        let config = upstream.config()?;
+        let other = |config: &Vec<u8>| Id::of(config) != set.manifest.repository;
+        if config.as_ref().is_some_and(other) {
+            return Err(ForwardError::OtherRepository);
+        }
+        upstream.prepare()?;
+        let Seen { mut missing, there } = self.look(upstream, &set)?;
+        if config.is_none() {
+            missing.push(self.config_entry(&set)?);
+        }
+        // Config and keys, then packs, then index; the sets' order within each.
+        missing.sort_by_key(|entry| send_rank(entry.kind));
+        // What this run did not write itself is read back once, where that is cheap.
+        let read_back = there.into_iter().filter(|_| self.rounds == 0);
+        let todo = read_back
+            .map(Task::ReadBack)
+            .chain(missing.into_iter().map(Task::Send));
+        let todo: VecDeque<Task> = todo.collect();
+        let sizes = || todo.iter().filter_map(Task::bytes_to_send);
+        let progress = Progress::Begun {
+            set: set.reference.seq,
+            objects: sizes().count() as u64,
+            bytes: sizes().sum(),
+        };
+        self.stage = Stage::Send(set, todo);
+        Ok(progress)
+    }
+
+    /// Where the upstream lost its `config`, any set sends it again.
+    fn config_entry(&self, set: &Set) -> Result<ObjectEntry, ForwardError> {
+        let kind = ObjectKind::Config;
+        let id = set.manifest.repository;
+        let path = Folders::of(&self.laptop).object(set.reference.seq, kind, &id);
+        let length = self.spool.len(&path)?.ok_or(ForwardError::Damaged { id })?;
+        Ok(ObjectEntry { kind, id, length })
+    }
+
+    fn send(
+        &mut self,
+        upstream: &mut dyn Upstream,
+        set: Box<Set>,
+        mut todo: VecDeque<Task>,
+    ) -> Result<Progress, ForwardError> {
+        let seq = set.reference.seq;
+        let progress = match todo.pop_front() {
+            None => {
+                self.stage = Stage::Publish(set);
+                return Ok(Progress::Checked { set: seq });
+            }
+            Some(Task::ReadBack(ObjectEntry { kind, id, .. })) => {
+                if upstream.digest(kind, &id)?.is_some_and(|found| found != id) {
+                    return Err(ForwardError::Foreign { id });
+                }
+                Progress::Checked { set: seq }
+            }
+            Some(Task::Send(entry)) => {
+                self.write(upstream, &entry)?;
+                Progress::Sent {
+                    set: seq,
+                    bytes: entry.length,
+                }
+            }
+        };
+        self.stage = Stage::Send(set, todo);
+        Ok(progress)
+    }
+
+    fn write(&self, upstream: &mut dyn Upstream, entry: &ObjectEntry) -> Result<(), ForwardError> {
+        let mut source = SpoolFile {
+            spool: &self.spool,
+            path: Folders::of(&self.laptop).object(SetSeq(0), entry.kind, &entry.id),
+            id: entry.id,
+            length: entry.length,
+            at: 0,
+            hash: Sha256::new(),
+            damaged: false,
+        };
+        let written = upstream.write(entry.kind, &entry.id, entry.length, &mut source);
+        if source.damaged {
+            return Err(ForwardError::Damaged { id: entry.id });
+        }
+        Ok(written?)
+    }
+
+    fn publish(
+        &mut self,
+        upstream: &mut dyn Upstream,
+        set: Box<Set>,
+        now_ns: i64,
+    ) -> Result<Progress, ForwardError> {
+        if let Some(until_ns) = self.locks.young(upstream.locks()?, now_ns) {
+            return Ok(self.wait(Stage::Publish(set), until_ns));
+        }
+        if !self.look(upstream, &set)?.missing.is_empty() {
+            return self.another_round(set);
+        }
+        let id = set.manifest.snapshot;
+        let kind = ObjectKind::Snapshot;
+        let path = Folders::of(&self.laptop).object(set.reference.seq, kind, &id);
+        let length = self.spool.len(&path)?.ok_or(ForwardError::Damaged { id })?;
+        self.write(upstream, &ObjectEntry { kind, id, length })?;
+        let seq = set.reference.seq;
+        self.stage = Stage::Confirm(set);
+        Ok(Progress::Sent {
+            set: seq,
+            bytes: length,
+        })
+    }
+
+    fn confirm(
+        &mut self,
+        upstream: &mut dyn Upstream,
+        set: Box<Set>,
+        now_ns: i64,
+    ) -> Result<Progress, ForwardError> {
+        if let Some(until_ns) = self.locks.young(upstream.locks()?, now_ns) {
+            return Ok(self.wait(Stage::Confirm(set), until_ns));
+        }
+        let snapshot = set.manifest.snapshot;
+        let mut published = false;
+        upstream.list(ObjectKind::Snapshot, &mut |id, _| published |= id == snapshot)?;
+        if !published || !self.look(upstream, &set)?.missing.is_empty() {
+            return self.another_round(set);
+        }
+        let receipt = self.done(&set, now_ns)?;
+        self.rounds = 0;
+        Ok(Progress::Forwarded {
+            set: set.reference,
+            receipt,
+        })
+    }
+
+    /// Signs, and makes the word durable: first as a file of the set, so that a lost journal does not forget it.
+    fn done(&self, set: &Set, now_ns: i64) -> Result<Signed, StoreError> {
+        let seq = set.reference.seq;
+        let receipt = self
+            .spool
+            .receipt(&self.laptop, set.reference, ReceiptLevel::Upstream, now_ns)?;
+        let doing = "writing a receipt";
+        let path = Folders::of(&self.laptop).upstream_receipt(seq);
+        berth_disk::replace(&*self.spool.disk, &path, &encoded(&receipt, doing)?)
+            .map_err(StoreError::disk(doing))?;
+        let record = self.spool.journal.set(&self.laptop, seq)?;
+        let mut record = record.ok_or_else(|| damaged("reading the journal"))?;
+        if let SetState::Sealed(sealed) = &mut record.state {
+            sealed.forward = Forward::Done {
+                at_ns: now_ns,
+                receipt: receipt.clone(),
+            };
+        }
+        self.spool.journal.put(&self.laptop, &record)?;
+        self.spool.journal.sync()?;
+        Ok(receipt)
+    }
+
+    fn another_round(&mut self, set: Box<Set>) -> Result<Progress, ForwardError> {
+        self.rounds += 1;
+        if self.rounds > ROUNDS_MAX {
+            self.rounds = 0;
+            return Err(ForwardError::Vanishing);
+        }
+        let seq = set.reference.seq;
+        self.stage = Stage::Compare(set);
+        Ok(Progress::Checked { set: seq })
+    }
+
+    fn wait(&mut self, stage: Stage, until_ns: i64) -> Progress {
+        let set = match &stage {
+            Stage::Compare(set) | Stage::Send(set, _) | Stage::Publish(set) | Stage::Confirm(set) => {
+                set.reference.seq
+            }
+            Stage::Find => SetSeq(0),
+        };
+        self.stage = stage;
+        Progress::Waiting { set, until_ns }
+    }
+
+    /// Compares the upstream with this set (all but its snapshot) and with the sets before (packs and index: the snapshot
+    /// may need their chunks; not keys, which the owner may have deleted for good).
+    fn look(&self, upstream: &mut dyn Upstream, set: &Set) -> Result<Seen, ForwardError> {
+        let mut there = BTreeMap::new();
+        for kind in [ObjectKind::Key, ObjectKind::Pack, ObjectKind::Index] {
+            upstream.list(kind, &mut |id, length| {
+                there.insert((kind, id), length);
+            })?;
+        }
+        let mut seen = Seen::default();
+        for before in &set.before {
+            let signed = self.spool.manifest(&self.laptop, *before)?;
+            let signed = signed.ok_or_else(|| damaged("reading a manifest"))?;
+            let manifest = Spool::decode_manifest(&signed)?;
+            self.compare_set(
+                &manifest,
+                &[ObjectKind::Pack, ObjectKind::Index],
+                &there,
+                &mut seen,
+            )?;
+        }
+        seen.there.clear();
+        let kinds = [ObjectKind::Key, ObjectKind::Pack, ObjectKind::Index];
+        self.compare_set(&set.manifest, &kinds, &there, &mut seen)?;
+        Ok(seen)
+    }
+
+    fn compare_set(
+        &self,
+        manifest: &Manifest,
+        kinds: &[ObjectKind],
+        there: &BTreeMap<(ObjectKind, Id), u64>,
+        seen: &mut Seen,
+    ) -> Result<(), ForwardError> {
+        let mut foreign = None;
+        self.spool.for_each_object(&self.laptop, manifest, |entry| {
+            if kinds.contains(&entry.kind) {
+                match there.get(&(entry.kind, entry.id)) {
+                    None => seen.missing.push(*entry),
+                    Some(length) if *length == entry.length => seen.there.push(*entry),
+                    Some(_) => foreign = Some(entry.id),
+                }
+            }
+            Ok(())
+        })?;
+        foreign.map_or(Ok(()), |id| Err(ForwardError::Foreign { id }))
+    }
+}
+
+/// What a look at the upstream found.
+#[derive(Default)]
+struct Seen {
+    /// Of this set and those before.
+    missing: Vec<ObjectEntry>,
+    /// Of this set, at its full length.
+    there: Vec<ObjectEntry>,
+}
+
+const fn send_rank(kind: ObjectKind) -> u8 {
+    match kind {
+        ObjectKind::Config => 0,
+        ObjectKind::Key => 1,
+        ObjectKind::Pack => 2,
+        ObjectKind::Index => 3,
+        ObjectKind::Snapshot | ObjectKind::Page => 4,
+    }
+}
+
+/// Reads one object from the spool. Its last bytes are given only if all of them hash to its id: what is damaged never
+/// becomes whole upstream.
+struct SpoolFile<'a> {
+    spool: &'a Spool,
+    path: String,
+    id: Id,
+    length: u64,
+    at: u64,
+    hash: Sha256,
+    damaged: bool,
+}
+
+impl Read for SpoolFile<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length - self.at).unwrap_or(usize::MAX);
+        let size = left.min(into.len());
+        if size == 0 {
+            return Ok(0);
+        }
+        let bytes = self.spool.disk.read_range(&self.path, self.at, size)?;
+        self.hash.update(&bytes);
+        self.at += size as u64;
+        if self.at == self.length && Id::new(self.hash.clone().finalize().into()) != self.id {
+            self.damaged = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if let Some(into) = into.get_mut(..size) {
+            into.copy_from_slice(&bytes);
+        }
+        Ok(size)
+    }
+}
+
+/// Tells young locks from old ones, without believing that the upstream's clock is right.
+#[derive(Default)]
+struct LockWatch {
+    /// When a lock was first seen as it is now.
+    seen: BTreeMap<(String, i64), i64>,
+}
+
+impl LockWatch {
+    /// When to look again, if a young lock is there. A lock is old once it has not changed for [`LOCK_AGE_MAX_NS`], by
+    /// the upstream's clock or by our own: a lock from the future does not stop the hub for ever.
+    fn young(&mut self, locks: Vec<Lock>, now_ns: i64) -> Option<i64> {
+        let mut seen = BTreeMap::new();
+        for lock in locks.into_iter().take(LOCKS_MAX) {
+            let key = (lock.name, lock.changed_at_ns);
+            let first = self.seen.get(&key).copied().unwrap_or(now_ns);
+            seen.insert(key, first);
+        }
+        self.seen = seen;
+        let expires = |((_, changed_at_ns), first): (&(String, i64), &i64)| {
+            (*changed_at_ns).min(*first).saturating_add(LOCK_AGE_MAX_NS)
+        };
+        let last = self.seen.iter().map(expires).max()?;
+        (last > now_ns).then(|| last.min(now_ns.saturating_add(LOCK_RETRY_NS)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_NS: i64 = 60 * 1_000_000_000;
+
+    fn lock(changed_at_ns: i64) -> Vec<Lock> {
+        vec![Lock {
+            name: "a".to_owned(),
+            changed_at_ns,
+        }]
+    }
+
+    #[test]
+    fn a_young_lock_is_waited_for_and_an_old_one_is_not() {
+        let mut watch = LockWatch::default();
+        let now_ns = 1_000 * MINUTE_NS;
+        assert_eq!(watch.young(Vec::new(), now_ns), None);
+        assert_eq!(
+            watch.young(lock(now_ns - 5 * MINUTE_NS), now_ns),
+            Some(now_ns + LOCK_RETRY_NS)
+        );
+        let nearly_old = now_ns - LOCK_AGE_MAX_NS + 7;
+        assert_eq!(watch.young(lock(nearly_old), now_ns), Some(now_ns + 7));
+        assert_eq!(watch.young(lock(now_ns - LOCK_AGE_MAX_NS), now_ns), None);
+    }
+
+    #[test]
+    fn a_lock_from_the_future_does_not_stop_the_hub_for_ever() {
+        let mut watch = LockWatch::default();
+        let future_ns = i64::MAX - 5;
+        assert!(watch.young(lock(future_ns), 0).is_some());
+        assert!(watch.young(lock(future_ns), 29 * MINUTE_NS).is_some());
+        assert_eq!(watch.young(lock(future_ns), 30 * MINUTE_NS), None);
+        // One that is refreshed is a living one.
+        assert!(watch.young(lock(future_ns - 1), 30 * MINUTE_NS).is_some());
+    }
+}
