@@ -81,3 +81,51 @@ impl Config {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+
+    fn key() -> MasterKey {
+        MasterKey::generate(&mut ChaCha8Rng::seed_from_u64(7))
+    }
+
+    #[test]
+    fn what_was_sealed_opens_again() {
+        let config = Config::generate(&mut ChaCha8Rng::seed_from_u64(8));
+        let file = config.seal(&key(), [1; 16]);
+        assert_eq!(Config::open(&key(), &file.bytes).unwrap(), config);
+        assert_eq!(
+            key().open(&file.bytes).unwrap(),
+            format!(
+                r#"{{"version":2,"id":"{}","chunker_polynomial":"{:x}"}}"#,
+                config.id,
+                config.chunker_polynomial.bits()
+            )
+            .as_bytes()
+        );
+    }
+
+    #[test]
+    fn other_versions_and_reducible_polynomials_are_refused() {
+        let open = |version: u32, polynomial: &str| {
+            let id = Id::of(b"");
+            let json = format!(r#"{{"version":{version},"id":"{id}","chunker_polynomial":"{polynomial}"}}"#);
+            Config::open(&key(), &key().seal([2; 16], json.as_bytes()))
+        };
+        assert!(open(2, "3da3358b4dc173").is_ok());
+        assert!(matches!(
+            open(1, "3da3358b4dc173"),
+            Err(OpenError::Version { version: 1 })
+        ));
+        assert!(matches!(
+            open(3, "3da3358b4dc173"),
+            Err(OpenError::Version { version: 3 })
+        ));
+        assert!(matches!(open(2, "38f1e565e288df"), Err(OpenError::Polynomial)));
+        assert!(matches!(open(2, "xyz"), Err(OpenError::Json(_))));
+    }
+}

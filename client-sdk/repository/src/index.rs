@@ -61,3 +61,50 @@ impl IndexFile {
         Self::from_json(&open_file(key, bytes)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Written by restic 0.14 (shortened); the second blob stands for an uncompressed one.
+    const WRITTEN_BY_RESTIC: &str = concat!(
+        r#"{"packs":[{"id":"b0891851f3c681121a6a51e9fc8610ca19c25f1588513171a6202cb8bddaa12a","blobs":["#,
+        r#"{"id":"8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4","type":"data","offset":0,"#,
+        r#""length":43,"uncompressed_length":2},"#,
+        r#"{"id":"ac08ce34ba4f8123618661bef2425f7028ffb9ac740578a3ee88684d2523fee8","type":"tree","offset":43,"#,
+        r#""length":42}]}]}"#
+    );
+
+    #[test]
+    fn is_read_and_written_as_restic_does() {
+        let index = IndexFile::from_json(WRITTEN_BY_RESTIC.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(index.to_json()).unwrap(), WRITTEN_BY_RESTIC);
+        let raw: Vec<u32> = index.packs[0].blobs.iter().map(PackBlob::raw_length).collect();
+        assert_eq!(raw, [2, 10]);
+    }
+
+    #[test]
+    fn sealed_index_opens_again() {
+        let key = MasterKey::from_bytes(&[7; 64]).unwrap();
+        let index = IndexFile::from_json(WRITTEN_BY_RESTIC.as_bytes()).unwrap();
+        let file = index.seal(&key, [1; 16]).unwrap();
+        assert_eq!(IndexFile::open(&key, &file.bytes).unwrap(), index);
+    }
+
+    #[test]
+    fn absent_lists_are_empty_and_other_json_is_refused() {
+        assert_eq!(
+            IndexFile::from_json(br#"{"packs":null}"#).unwrap(),
+            IndexFile::default()
+        );
+        for json in [
+            "",
+            "{}",
+            "[]",
+            r#"{"packs":[{"id":"x","blobs":[]}]}"#,
+            r#"{"packs":[],"supersedes":[1]}"#,
+        ] {
+            assert!(IndexFile::from_json(json.as_bytes()).is_err(), "{json}");
+        }
+    }
+}

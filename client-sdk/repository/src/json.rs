@@ -16,7 +16,7 @@ pub(crate) fn write(value: &impl Serialize, out: &mut Vec<u8>) {
         .expect("maps of this crate have text keys, and a Vec takes every byte");
 }
 
-/// [`write`] into a new buffer.
+/// [`write()`] into a new buffer.
 pub(crate) fn to_vec(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::new();
     write(value, &mut out);
@@ -95,6 +95,39 @@ pub(crate) mod base64_bytes {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = Zeroizing::new(Option::<String>::deserialize(from)?.unwrap_or_default());
         STANDARD.decode(text.as_bytes()).map_err(D::Error::custom)
+    }
+}
+
+/// Bytes as Go writes a string that need not be UTF-8: each wrong byte is `\ufffd`, escaped, where a U+FFFD that was
+/// there is not.
+pub(crate) mod lossy_text {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::value::RawValue;
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => to.serialize_str(text),
+            Err(_) => lossy_json(bytes).serialize(to),
+        }
+    }
+
+    fn lossy_json(bytes: &[u8]) -> Box<RawValue> {
+        let mut json = String::from("\"");
+        for chunk in bytes.utf8_chunks() {
+            let valid =
+                String::from_utf8(super::to_vec(&chunk.valid())).expect("JSON of this crate is UTF-8");
+            json.push_str(valid.get(1..valid.len() - 1).unwrap_or_default());
+            json.extend(chunk.invalid().iter().map(|_| "\\ufffd"));
+        }
+        json.push('"');
+        RawValue::from_string(json).expect("one quoted text")
+    }
+
+    pub(crate) fn deserialize<'a, 'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'a, [u8]>, D::Error> {
+        let text = Option::<String>::deserialize(from)?.unwrap_or_default();
+        Ok(Cow::Owned(text.into_bytes()))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{KeyError, MasterKey, Nonce, RecoveryKey, SealedFile, Timestamp};
 
 const SALT_BYTES: usize = 64;
 
-/// What opening a key file costs: `128 * N * r` bytes of memory, and time in proportion to `N * r * p`.
+/// What opening a key file costs: `128 * r * (N + p)` bytes of memory, and time in proportion to `N * r * p`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScryptCost {
     log_n: u8,
@@ -38,9 +38,13 @@ impl ScryptCost {
     /// # Errors
     /// [`KeyError::Cost`]: not allowed by scrypt, or above [`SCRYPT_MEMORY_BYTES_MAX`] or [`SCRYPT_WORK_MAX`].
     pub fn new(n: u64, r: u32, p: u32) -> Result<Self, KeyError> {
-        let memory = u128::from(n) * u128::from(r) * 128;
+        let memory = (u128::from(n) + u128::from(p)) * u128::from(r) * 128;
         let work = u128::from(n) * u128::from(r) * u128::from(p);
-        if !n.is_power_of_two() || memory > SCRYPT_MEMORY_BYTES_MAX.into() || work > SCRYPT_WORK_MAX.into() {
+        if n < 2
+            || !n.is_power_of_two()
+            || memory > SCRYPT_MEMORY_BYTES_MAX.into()
+            || work > SCRYPT_WORK_MAX.into()
+        {
             return Err(KeyError::Cost);
         }
         let log_n = u8::try_from(n.ilog2()).map_err(|_| KeyError::Cost)?;
@@ -191,5 +195,92 @@ impl Drop for MasterKeyJson {
         self.encrypt.zeroize();
         self.mac.k.zeroize();
         self.mac.r.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+
+    fn created() -> (MasterKey, RecoveryKey, SealedFile) {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let (master, password) = (MasterKey::generate(&mut rng), RecoveryKey::generate(&mut rng));
+        let owner = KeyOwner {
+            created: Timestamp::from_unix_ns(5),
+            username: "me".to_owned(),
+            hostname: "laptop".to_owned(),
+        };
+        let file = KeyFile::create(&master, &password, ScryptCost::CHEAPEST, &owner, &mut rng).unwrap();
+        (master, password, file)
+    }
+
+    #[test]
+    fn the_recovery_key_opens_and_no_other() {
+        let (master, password, file) = created();
+        assert_eq!(file.id, crate::Id::of(&file.bytes));
+        assert_eq!(KeyFile::open(&file.bytes, password.as_str()).unwrap(), master);
+        assert!(matches!(
+            KeyFile::open(&file.bytes, "other"),
+            Err(KeyError::WrongPassword)
+        ));
+    }
+
+    /// Made by restic 0.14 with the password `x`.
+    #[test]
+    fn opens_what_restic_made() {
+        let file = include_bytes!("../tests/fixtures/key.json");
+        let master = KeyFile::open(file, "x").unwrap();
+        let (_, k, _) = master.parts();
+        assert_eq!(data_encoding::BASE64.encode(k), "ralV4JF7gAk64RQnzlLP6w==");
+        let written: KeyFile = json::from_slice(file).unwrap();
+        assert_eq!(json::to_vec(&written), file.as_slice());
+    }
+
+    #[test]
+    fn costs_that_would_exhaust_the_machine_are_refused() {
+        for (n, r, p) in [
+            (0, 8, 1),
+            (1, 8, 1),
+            (3, 8, 1),
+            (1 << 40, 8, 1),
+            (1 << 15, 1 << 20, 1),
+            (2, 1, u32::MAX),
+            (u64::MAX, u32::MAX, u32::MAX),
+            (2, 0, 1),
+            (2, 1, 0),
+            (1 << 16, 1, 1),
+        ] {
+            assert!(
+                matches!(ScryptCost::new(n, r, p), Err(KeyError::Cost)),
+                "{n} {r} {p}"
+            );
+        }
+        assert_eq!(ScryptCost::new(32_768, 8, 1).unwrap(), ScryptCost::DEFAULT);
+        assert_eq!(ScryptCost::new(2, 1, 1).unwrap(), ScryptCost::CHEAPEST);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let (_, password, file) = created();
+        for bytes in [
+            &b""[..],
+            b"{}",
+            b"null",
+            &file.bytes[1..],
+            &[b' '; SMALL_FILE_BYTES_MAX + 1],
+        ] {
+            assert!(matches!(
+                KeyFile::open(bytes, password.as_str()),
+                Err(KeyError::Malformed)
+            ));
+        }
+        for position in 0..file.bytes.len() {
+            let mut damaged = file.bytes.clone();
+            damaged[position] ^= 4;
+            let _ = KeyFile::open(&damaged, password.as_str()); // clear fields may change, nothing may panic
+        }
     }
 }

@@ -181,3 +181,134 @@ fn clear_unused_bits_of_r(key: &mut [u8; MasterKey::SIZE_BYTES]) {
         *byte &= mask;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+
+    fn key() -> MasterKey {
+        MasterKey::generate(&mut ChaCha8Rng::seed_from_u64(7))
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
+    }
+
+    /// restic, `internal/crypto/crypto_int_test.go`.
+    #[test]
+    fn opens_and_makes_what_restic_makes() {
+        let bytes = hex(concat!(
+            "303e8687b1d7db18421bdc6bb8588ccadac4d59ee87b8ff70c44e635790cafef",
+            "ef4d8824cb80b2bcc5fbff8a9b12a42c",
+            "cc8d4b948ee0ebfe1d415de921d10353"
+        ));
+        let key = MasterKey::from_bytes(bytes.as_slice().try_into().unwrap()).unwrap();
+        let sealed = hex(concat!(
+            "69fb41c62d12def4593bd71757138606",
+            "338f621aeaeb39da0fe4f99233f8037a54ea63338a813bcf3f75d8c3cc75dddf8750"
+        ));
+        assert_eq!(key.open(&sealed).unwrap(), b"Dies ist ein Test!");
+        assert_eq!(
+            key.seal(sealed[..16].try_into().unwrap(), b"Dies ist ein Test!"),
+            sealed
+        );
+    }
+
+    /// Bernstein, "The Poly1305-AES message-authentication code", appendix B: the tag is over the ciphertext, whatever
+    /// the cipher's key.
+    #[test]
+    fn tags_are_those_of_the_specification() {
+        for (cipher_text, r, k, nonce, tag) in [
+            (
+                "f3f6",
+                "851fc40c3467ac0be05cc20404f3f700",
+                "ec074c835580741701425b623235add6",
+                "fb447350c4e868c52ac3275cf9d4327e",
+                "f4c633c3044fc145f84f335cb81953de",
+            ),
+            (
+                "",
+                "a0f3080000f46400d0c7e9076c834403",
+                "75deaa25c09f208e1dc4ce6b5cad3fbf",
+                "61ee09218d29b0aaed7e154a2c5509cc",
+                "dd3fab2251f11ac759f0887129cc2ee7",
+            ),
+            (
+                "663cea190ffb83d89593f3f476b6bc24d7e679107ea26adb8caf6652d0656136",
+                "48443d0bb0d21109c89a100b5ce2c208",
+                "6acb5f61a7176dd320c5c1eb2edcdc74",
+                "ae212a55399729595dea458bc621ff0e",
+                "0ee1c16bb73f0f4fd19881753c01cdbe",
+            ),
+        ] {
+            let bytes = [vec![1; 32], hex(k), hex(r)].concat();
+            let key = MasterKey::from_bytes(bytes.as_slice().try_into().unwrap()).unwrap();
+            assert!(key.open(&hex(&format!("{nonce}{cipher_text}{tag}"))).is_ok());
+        }
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let sealed = key().seal([9; 16], b"content");
+        for position in 0..sealed.len() {
+            let mut forged = sealed.clone();
+            forged[position] ^= 1;
+            assert!(
+                matches!(key().open(&forged), Err(OpenError::Forged)),
+                "byte {position}"
+            );
+        }
+        for length in 0..SEAL_OVERHEAD_BYTES {
+            assert!(matches!(
+                key().open(&sealed[..length]),
+                Err(OpenError::TooShort { .. })
+            ));
+        }
+        assert!(key().open(&sealed[..sealed.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn nonces_never_let_the_short_counter_overflow() {
+        assert_eq!(without_counter_overflow([0xff; 16])[8], 0x7f);
+        let harmless = [0xff, 1, 2, 3, 4, 5, 6, 7, 0xff, 0xff, 0xff, 0xfe, 1, 2, 3, 4];
+        assert_eq!(without_counter_overflow(harmless), harmless);
+        let sealed = key().seal([0xff; 16], &[3; 64]);
+        assert_eq!(key().open(&sealed).unwrap(), [3; 64]);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        assert_eq!(format!("{:?}", key()), "MasterKey(..)");
+    }
+
+    #[test]
+    fn keys_that_restic_refuses_are_refused() {
+        for zeroed in [0..32, 32..48, 48..64] {
+            let mut bytes = *key().to_bytes();
+            bytes[zeroed].fill(0);
+            assert!(matches!(MasterKey::from_bytes(&bytes), Err(KeyError::Unusable)));
+        }
+        assert_eq!(MasterKey::from_bytes(&key().to_bytes()).unwrap(), key());
+    }
+
+    /// The seed decides where files are cut: were it to change, every file would be sent again.
+    #[test]
+    fn derived_secrets_stay_as_they_are() {
+        let key = MasterKey::from_bytes(&[7; 64]).unwrap();
+        assert_eq!(key.chunker_seed(), 4_772_938_031_165_815_468);
+        assert_ne!(*key.derive("a"), *key.derive("b"));
+    }
+
+    proptest! {
+        #[test]
+        fn everything_sealed_opens_again(plain: Vec<u8>, nonce: [u8; 16]) {
+            let sealed = key().seal(nonce, &plain);
+            prop_assert_eq!(sealed.len(), plain.len() + SEAL_OVERHEAD_BYTES);
+            prop_assert_eq!(key().open(&sealed).unwrap(), plain);
+        }
+    }
+}

@@ -1,15 +1,11 @@
-//! Packs: sealed blobs one after the other, then a sealed header that lists them, then its length.
+//! Pack headers. A pack is sealed blobs one after the other, then a sealed header that lists them, then its length.
 //!
 //! Specification: restic's design, section "Pack Format".
 
 use std::num::NonZeroU32;
 
-use sha2::{Digest, Sha256};
-
-use crate::limits::{PACK_BYTES_MAX, PACK_HEADER_BYTES_MAX};
-use crate::{
-    BlobKind, Id, MasterKey, Nonce, OpenError, PackBlob, PackError, SEAL_OVERHEAD_BYTES, SealedBlob,
-};
+use crate::limits::PACK_HEADER_BYTES_MAX;
+use crate::{BlobKind, Id, MasterKey, Nonce, OpenError, PackBlob, SEAL_OVERHEAD_BYTES};
 
 /// Header entry of an uncompressed blob: type, sealed length, id.
 const ENTRY_BYTES: usize = 1 + 4 + 32;
@@ -18,116 +14,6 @@ const COMPRESSED_ENTRY_BYTES: usize = 1 + 4 + 4 + 32;
 /// The header's length, little-endian, at the very end.
 const LENGTH_FIELD_BYTES: usize = 4;
 
-/// A pack under way: everything about it but its bytes, which have been sent on already.
-#[derive(Clone, Default)]
-pub struct PackBuilder {
-    blobs: Vec<PackBlob>,
-    entries_bytes: usize,
-    length: u32,
-    hash: Sha256,
-}
-
-/// How a pack ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedPack {
-    /// SHA-256 of all of it, header included: its name.
-    pub id: Id,
-    /// The sealed header and its length field: the last bytes of the pack.
-    pub header: Vec<u8>,
-}
-
-impl PackBuilder {
-    /// An empty pack.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a blob and tells its offset; the caller appends `blob.bytes` to the pack.
-    ///
-    /// # Errors
-    /// [`PackError`], with the pack unchanged, if the pack with its header would exceed [`PACK_BYTES_MAX`].
-    pub fn add(&mut self, blob: &SealedBlob) -> Result<u32, PackError> {
-        let entry_bytes = entry_size_bytes(blob.uncompressed_length.is_some());
-        let entries_bytes = self.entries_bytes + entry_bytes;
-        let length = u64::from(self.length) + blob.bytes.len() as u64;
-        let ending = |entries_bytes: usize| (entries_bytes + SEAL_OVERHEAD_BYTES + LENGTH_FIELD_BYTES) as u64;
-        if blob.bytes.len() as u64 + ending(entry_bytes) > PACK_BYTES_MAX {
-            return Err(PackError::TooLarge {
-                length_bytes: blob.bytes.len(),
-            });
-        }
-        if length + ending(entries_bytes) > PACK_BYTES_MAX {
-            return Err(PackError::Full);
-        }
-        let offset = self.length;
-        self.hash.update(&blob.bytes);
-        self.length = u32::try_from(length).expect("at most PACK_BYTES_MAX");
-        self.entries_bytes = entries_bytes;
-        self.blobs.push(PackBlob {
-            id: blob.id,
-            kind: blob.kind,
-            offset,
-            length: self.length - offset,
-            uncompressed_length: blob.uncompressed_length,
-        });
-        Ok(offset)
-    }
-
-    /// Bytes of the blobs so far.
-    #[must_use]
-    pub fn length(&self) -> u32 {
-        self.length
-    }
-
-    /// What [`PackBuilder::close`] would add to the pack, in bytes.
-    #[must_use]
-    pub fn header_size_bytes(&self) -> usize {
-        self.entries_bytes + SEAL_OVERHEAD_BYTES + LENGTH_FIELD_BYTES
-    }
-
-    /// The blobs so far, in order.
-    #[must_use]
-    pub fn blobs(&self) -> &[PackBlob] {
-        &self.blobs
-    }
-
-    /// Whether there is no blob yet. restic has no empty packs: drop such a one.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.blobs.is_empty()
-    }
-
-    /// SHA-256 of the bytes so far.
-    #[must_use]
-    pub fn prefix_digest(&self) -> Id {
-        Id::new(self.hash.clone().finalize().into())
-    }
-
-    /// How the pack would end if it were closed now. The pack goes on.
-    #[must_use]
-    pub fn would_be(&self, key: &MasterKey, nonce: Nonce) -> ClosedPack {
-        let header = header_bytes(key, nonce, &self.blobs);
-        let id = Id::new(self.hash.clone().chain_update(&header).finalize().into());
-        ClosedPack { id, header }
-    }
-
-    /// Ends the pack; the caller appends the header to it. The blobs come back for the index.
-    #[must_use]
-    pub fn close(self, key: &MasterKey, nonce: Nonce) -> (ClosedPack, Vec<PackBlob>) {
-        (self.would_be(key, nonce), self.blobs)
-    }
-}
-
-impl std::fmt::Debug for PackBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PackBuilder")
-            .field("blobs", &self.blobs.len())
-            .field("length", &self.length)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Length in bytes of what [`header_bytes`] gives.
 #[must_use]
 pub fn header_size_bytes(blobs: &[PackBlob]) -> usize {
@@ -135,7 +21,12 @@ pub fn header_size_bytes(blobs: &[PackBlob]) -> usize {
         .iter()
         .map(|blob| entry_size_bytes(blob.uncompressed_length.is_some()))
         .sum();
-    entries + SEAL_OVERHEAD_BYTES + LENGTH_FIELD_BYTES
+    ending_size_bytes(entries)
+}
+
+/// Length of a sealed header and its length field, with this many bytes of entries.
+pub(crate) const fn ending_size_bytes(entries_bytes: usize) -> usize {
+    entries_bytes + SEAL_OVERHEAD_BYTES + LENGTH_FIELD_BYTES
 }
 
 /// The sealed header and its length field for a pack of exactly these blobs. Offsets are not in it: the blobs follow
@@ -241,10 +132,140 @@ fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], OpenError> {
     Ok(*bytes)
 }
 
-const fn entry_size_bytes(compressed: bool) -> usize {
+pub(crate) const fn entry_size_bytes(compressed: bool) -> usize {
     if compressed {
         COMPRESSED_ENTRY_BYTES
     } else {
         ENTRY_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::{PackBuilder, SealedBlob, Sealer, open_blob};
+
+    fn key() -> MasterKey {
+        MasterKey::generate(&mut ChaCha8Rng::seed_from_u64(7))
+    }
+
+    fn blobs(plains: &[Vec<u8>]) -> Vec<SealedBlob> {
+        let mut sealer = Sealer::new(key(), 1).unwrap();
+        plains
+            .iter()
+            .enumerate()
+            .map(|(number, plain)| {
+                let kind = if number % 3 == 0 {
+                    BlobKind::Tree
+                } else {
+                    BlobKind::Data
+                };
+                sealer
+                    .seal(kind, Id::of(plain), plain, [number as u8; 16])
+                    .unwrap()
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_pack_can_be_read_back(plains in prop::collection::vec(any::<Vec<u8>>(), 1..20), repeat in 1_usize..9) {
+            let plains: Vec<Vec<u8>> = plains.iter().map(|plain| plain.repeat(repeat)).collect();
+            let (mut pack, mut builder) = (Vec::new(), PackBuilder::new());
+            for blob in blobs(&plains) {
+                prop_assert_eq!(builder.add(&blob).unwrap() as usize, pack.len());
+                pack.extend_from_slice(&blob.bytes);
+                prop_assert_eq!(builder.length() as usize, pack.len());
+                prop_assert_eq!(builder.prefix_digest(), Id::of(&pack));
+                let closed = builder.would_be(&key(), [5; 16]);
+                prop_assert_eq!(closed.header.len(), builder.header_size_bytes());
+                prop_assert_eq!(closed.id, Id::of(&[pack.as_slice(), &closed.header].concat()));
+            }
+            let (closed, entries) = builder.close(&key(), [6; 16]);
+            pack.extend_from_slice(&closed.header);
+            prop_assert_eq!(closed.id, Id::of(&pack));
+            prop_assert_eq!(header_size_bytes(&entries), closed.header.len());
+            prop_assert_eq!(&parse_pack(&key(), &pack).unwrap(), &entries);
+            prop_assert_eq!(&parse_header(&key(), &closed.header).unwrap(), &entries);
+            for (entry, plain) in entries.iter().zip(&plains) {
+                let sealed = &pack[entry.offset as usize..][..entry.length as usize];
+                prop_assert_eq!(&open_blob(&key(), entry, sealed).unwrap(), plain);
+            }
+        }
+
+        #[test]
+        fn hostile_headers_never_panic(entries: Vec<u8>) {
+            let mut header = key().seal([1; 16], &entries);
+            header.extend_from_slice(&(header.len() as u32).to_le_bytes());
+            let _ = parse_pack(&key(), &header);
+            let _ = parse_pack(&key(), &entries);
+        }
+    }
+
+    /// Entries as in restic's `doc/design.rst`: type, length, length before compression for types 2 and 3, id.
+    #[test]
+    fn header_entries_are_laid_out_as_specified() {
+        let entry = |kind, uncompressed| PackBlob {
+            id: Id::new([0xaa; 32]),
+            kind,
+            offset: 0,
+            length: 0x0102,
+            uncompressed_length: NonZeroU32::new(uncompressed),
+        };
+        let blobs = [
+            entry(BlobKind::Data, 0),
+            entry(BlobKind::Tree, 0),
+            entry(BlobKind::Data, 0x0304),
+            entry(BlobKind::Tree, 0x0304),
+        ];
+        let header = header_bytes(&key(), [1; 16], &blobs);
+        let (sealed, length) = header.split_at(header.len() - 4);
+        assert_eq!(length, (sealed.len() as u32).to_le_bytes());
+        let id = [0xaa; 32];
+        let expected = [
+            &[0, 2, 1, 0, 0][..],
+            &id,
+            &[1, 2, 1, 0, 0],
+            &id,
+            &[2, 2, 1, 0, 0, 4, 3, 0, 0],
+            &id,
+            &[3, 2, 1, 0, 0, 4, 3, 0, 0],
+            &id,
+        ]
+        .concat();
+        assert_eq!(key().open(sealed).unwrap(), expected);
+    }
+
+    #[test]
+    fn header_that_does_not_fit_its_pack_is_refused() {
+        let closed = {
+            let mut builder = PackBuilder::new();
+            builder.add(&blobs(&[b"content".to_vec()])[0]).unwrap();
+            builder.close(&key(), [1; 16]).0
+        };
+        assert!(matches!(
+            parse_pack(&key(), &closed.header),
+            Err(OpenError::PackHeader)
+        ));
+        for cut in [1, 4, 20] {
+            assert!(parse_header(&key(), &closed.header[cut..]).is_err());
+        }
+        let mut overflow = key().seal(
+            [2; 16],
+            &[&[0, 0xff, 0xff, 0xff, 0xff][..], &[0; 32]].concat().repeat(2),
+        );
+        overflow.extend_from_slice(&(overflow.len() as u32).to_le_bytes());
+        assert!(matches!(
+            parse_header(&key(), &overflow),
+            Err(OpenError::PackHeader)
+        ));
+        assert!(matches!(
+            parse_header(&key(), &[0xff; 8]),
+            Err(OpenError::TooLarge { .. })
+        ));
     }
 }

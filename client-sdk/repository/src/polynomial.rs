@@ -95,11 +95,27 @@ mod tests {
 
     use super::*;
 
-    /// From restic/chunker: the test suite's polynomial, its documentation's, and one that restic 0.14 made.
+    /// restic/chunker, `polynomials_test.go`, and one that restic 0.14 made.
     #[test]
-    fn polynomials_of_restic_are_irreducible() {
-        for bits in [0x3d_a335_8b4d_c173, 0x2e_d4ca_6d45_655b] {
+    fn judges_as_restic_does() {
+        for bits in [0x3d_a335_8b4d_c173, 0x24_8273_4cac_ca49, 0x2e_d4ca_6d45_655b] {
             assert!(Polynomial::from_bits(bits).is_some(), "{bits:x}");
+        }
+        for bits in [
+            0x38_f1e5_65e2_88df,
+            0x30_a829_5b9d_5c91,
+            0x25_5f43_50b9_62cb,
+            0x26_7f77_6110_a235,
+            0x2f_4dae_10d4_1227,
+            0x31_2daf_4b28_4899,
+            0x29_dfb6_553d_01d1,
+            0x35_4824_5eb2_6257,
+            0x31_99e7_ef42_11b3,
+            0x36_2f39_017d_ae8b,
+            0x20_0d57_aa6f_dacb,
+            0x35_e0a4_efa1_d275,
+        ] {
+            assert_eq!(Polynomial::from_bits(bits), None, "{bits:x}");
         }
     }
 

@@ -38,7 +38,7 @@ impl RecoveryKey {
     }
 
     /// Reads what a person typed: spaces, dashes, case and the usual look-alikes (`o` for `0`, `i` and `l` for `1`) are
-    /// forgiven; a mistake in any one character is noticed, in several with 1023 chances of 1024.
+    /// forgiven; a mistake is noticed with 1023 chances of 1024.
     ///
     /// # Errors
     /// [`RecoveryKeyError`], which never holds what was typed.
@@ -130,3 +130,89 @@ impl PartialEq for RecoveryKey {
 }
 
 impl Eq for RecoveryKey {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+
+    fn key(seed: u64) -> RecoveryKey {
+        RecoveryKey::generate(&mut ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    #[test]
+    fn is_seven_groups_of_four_without_look_alikes() {
+        let key = key(1);
+        assert_eq!(key.as_str().len(), 34);
+        assert!(key.as_str().split('-').all(|group| group.len() == 4));
+        assert!(!key.as_str().contains(['i', 'l', 'o', 'u']));
+        assert_eq!(format!("{key:?}"), "RecoveryKey(..)");
+    }
+
+    #[test]
+    fn spaces_dashes_case_and_look_alikes_are_forgiven() {
+        let key = key(2);
+        let text = key.as_str();
+        for typed in [
+            text.to_owned(),
+            text.to_uppercase(),
+            text.replace('-', ""),
+            text.replace('-', " \u{2013} "),
+            text.replace('0', "O").replace('1', "l"),
+            format!("  {text}\n"),
+        ] {
+            assert_eq!(RecoveryKey::parse(&typed).unwrap(), key, "{typed}");
+        }
+    }
+
+    #[test]
+    fn one_wrong_character_is_nearly_always_noticed() {
+        let mut missed = 0;
+        for seed in 0..20 {
+            let symbols: Vec<u8> = key(seed).as_str().bytes().filter(|byte| *byte != b'-').collect();
+            for position in 0..CHARACTERS {
+                let mut wrong = symbols.clone();
+                wrong[position] = if wrong[position] == b'7' { b'8' } else { b'7' };
+                let typed = String::from_utf8(wrong).unwrap();
+                missed += usize::from(RecoveryKey::parse(&typed) != Err(RecoveryKeyError::Mistyped));
+            }
+        }
+        assert!(missed <= 3, "{missed} of 560, expected about one in 1024");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let key = key(3);
+        let text = key.as_str();
+        assert_eq!(
+            RecoveryKey::parse(&text[..30]),
+            Err(RecoveryKeyError::Length {
+                expected: 28,
+                found: 24
+            })
+        );
+        assert!(matches!(
+            RecoveryKey::parse(&format!("{text}77")),
+            Err(RecoveryKeyError::Length { found: 30, .. })
+        ));
+        assert_eq!(
+            RecoveryKey::parse("ab!"),
+            Err(RecoveryKeyError::Character { position: 3 })
+        );
+        assert_eq!(
+            RecoveryKey::parse("u"),
+            Err(RecoveryKeyError::Character { position: 1 })
+        );
+        assert!(RecoveryKey::parse("").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn parse_never_panics(text: String) {
+            let _ = RecoveryKey::parse(&text);
+        }
+    }
+}

@@ -68,3 +68,50 @@ pub fn open_file(key: &MasterKey, bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
     }
     Ok(json)
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+
+    fn key() -> MasterKey {
+        MasterKey::generate(&mut ChaCha8Rng::seed_from_u64(7))
+    }
+
+    #[test]
+    fn what_was_sealed_opens_again() {
+        let file = seal_file(&key(), [1; 16], b"{\"packs\":[]}").unwrap();
+        assert_eq!(file.id, Id::of(&file.bytes));
+        assert_eq!(open_file(&key(), &file.bytes).unwrap(), b"{\"packs\":[]}");
+    }
+
+    #[test]
+    fn files_without_compression_are_read_and_unknown_ones_refused() {
+        let open = |plain: &[u8]| open_file(&key(), &key().seal([2; 16], plain));
+        assert_eq!(open(b"{}").unwrap(), b"{}");
+        assert!(matches!(open(b""), Err(OpenError::TooShort { .. })));
+        assert!(matches!(open(b"\x03{}"), Err(OpenError::Version { version: 3 })));
+        assert!(matches!(open(b"\x02{}"), Err(OpenError::Compression(_))));
+        assert!(matches!(open_file(&key(), b"x"), Err(OpenError::TooShort { .. })));
+    }
+
+    #[test]
+    fn a_file_that_grows_beyond_the_limit_is_refused() {
+        let bomb =
+            zstd::stream::encode_all(std::io::repeat(b' ').take(FILE_RAW_BYTES_MAX as u64 + 1), 1).unwrap();
+        let plain = [&[COMPRESSED][..], &bomb].concat();
+        let error = open_file(&key(), &key().seal([3; 16], &plain)).unwrap_err();
+        assert!(matches!(
+            error,
+            OpenError::TooLarge {
+                max_bytes: FILE_RAW_BYTES_MAX
+            }
+        ));
+        let error = seal_file(&key(), [4; 16], &vec![b' '; FILE_RAW_BYTES_MAX + 1]).unwrap_err();
+        assert!(matches!(error, SealError::TooLarge { .. }));
+    }
+
+    use std::io::Read as _;
+}

@@ -157,3 +157,98 @@ pub(crate) fn decompress_up_to(content: &[u8], max_bytes: usize) -> Result<Vec<u
         Ok(plain)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::{RngCore as _, SeedableRng as _};
+
+    use super::*;
+
+    fn key() -> MasterKey {
+        MasterKey::generate(&mut ChaCha8Rng::seed_from_u64(7))
+    }
+
+    fn entry(blob: &SealedBlob) -> PackBlob {
+        PackBlob {
+            id: blob.id,
+            kind: blob.kind,
+            offset: 0,
+            length: u32::try_from(blob.bytes.len()).unwrap(),
+            uncompressed_length: blob.uncompressed_length,
+        }
+    }
+
+    fn seal(plain: &[u8]) -> SealedBlob {
+        let mut sealer = Sealer::new(key(), COMPRESSION_LEVEL).unwrap();
+        sealer
+            .seal(BlobKind::Data, Id::of(plain), plain, [3; 16])
+            .unwrap()
+    }
+
+    #[test]
+    fn what_compresses_is_compressed_and_what_does_not_is_not() {
+        let text = seal(&b"the same again and again, ".repeat(1_000));
+        assert_eq!(text.uncompressed_length.map(NonZeroU32::get), Some(26_000));
+        assert!(text.bytes.len() < 500);
+        let mut random = vec![0; 100_000];
+        ChaCha8Rng::seed_from_u64(1).fill_bytes(&mut random);
+        let random = seal(&random);
+        assert_eq!(random.uncompressed_length, None);
+        assert_eq!(random.bytes.len(), 100_000 + SEAL_OVERHEAD_BYTES);
+    }
+
+    #[test]
+    fn a_sealer_makes_the_same_whatever_it_made_before() {
+        let mut used = Sealer::new(key(), COMPRESSION_LEVEL).unwrap();
+        for size in [0, 1, 100_000, 17] {
+            let plain = vec![b'x'; size];
+            let blob = used
+                .seal(BlobKind::Tree, Id::of(&plain), &plain, [3; 16])
+                .unwrap();
+            let mut fresh = seal(&plain);
+            fresh.kind = BlobKind::Tree;
+            assert_eq!(blob, fresh);
+        }
+    }
+
+    #[test]
+    fn a_lie_about_the_length_is_noticed_and_costs_no_memory() {
+        let bomb = vec![0; 8 * 1024 * 1024];
+        let blob = seal(&bomb);
+        for lie in [1, 8 * 1024 * 1024 - 1, 8 * 1024 * 1024 + 1, u32::MAX] {
+            let mut entry = entry(&blob);
+            entry.uncompressed_length = NonZeroU32::new(lie);
+            assert!(matches!(
+                open_blob(&key(), &entry, &blob.bytes),
+                Err(OpenError::TooLarge { .. } | OpenError::Length { .. })
+            ));
+        }
+        assert_eq!(open_blob(&key(), &entry(&blob), &blob.bytes).unwrap(), bomb);
+    }
+
+    #[test]
+    fn a_blob_in_the_place_of_another_is_noticed() {
+        let (one, two) = (seal(b"one"), seal(b"two"));
+        assert!(matches!(
+            open_blob(&key(), &entry(&one), &two.bytes),
+            Err(OpenError::WrongId)
+        ));
+        assert!(matches!(
+            open_blob(&key(), &entry(&one), &two.bytes[1..]),
+            Err(OpenError::Length { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn everything_sealed_opens_again(plain: Vec<u8>, repeat in 1_usize..50) {
+            let plain = plain.repeat(repeat);
+            let blob = seal(&plain);
+            prop_assert!(blob.bytes.len() <= plain.len() + SEAL_OVERHEAD_BYTES);
+            prop_assert_eq!(entry(&blob).raw_length() as usize, plain.len());
+            prop_assert_eq!(open_blob(&key(), &entry(&blob), &blob.bytes).unwrap(), plain);
+        }
+    }
+}

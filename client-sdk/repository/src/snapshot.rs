@@ -83,3 +83,42 @@ impl Snapshot {
         Self::from_json(&open_file(key, bytes)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &str = concat!(
+        r#"{"time":"2026-11-22T15:43:53.620465707Z","#,
+        r#""parent":"ac08ce34ba4f8123618661bef2425f7028ffb9ac740578a3ee88684d2523fee8","#,
+        r#""tree":"6a670001222e37e6f04602c633f3e651d47eb4d7ca1cfb3e12f7e733d18f57f5","#,
+        r#""paths":["/home/me","/a\u0026b"],"hostname":"laptop","username":"me","uid":1000,"gid":100,"#,
+        r#""excludes":["*.o"],"tags":["partial","hub:desk","set:2"],"program_version":"berth 0.1.0"}"#
+    );
+
+    #[test]
+    fn is_read_and_written_as_restic_does() {
+        let snapshot = Snapshot::from_json(FULL.as_bytes()).unwrap();
+        assert_eq!(snapshot.paths[1], "/a&b");
+        assert_eq!(String::from_utf8(snapshot.to_json()).unwrap(), FULL);
+        let least = r#"{"time":"1970-01-01T00:00:00Z","tree":"6a670001222e37e6f04602c633f3e651d47eb4d7ca1cfb3e12f7e733d18f57f5","paths":[]}"#;
+        assert_eq!(
+            Snapshot::from_json(least.as_bytes()).unwrap().to_json(),
+            least.as_bytes()
+        );
+    }
+
+    #[test]
+    fn sealed_snapshot_opens_again() {
+        let key = MasterKey::from_bytes(&[7; 64]).unwrap();
+        let snapshot = Snapshot::from_json(FULL.as_bytes()).unwrap();
+        let file = snapshot.seal(&key, [1; 16]).unwrap();
+        assert_eq!(Snapshot::open(&key, &file.bytes).unwrap(), snapshot);
+    }
+
+    #[test]
+    fn snapshot_without_a_tree_is_refused() {
+        assert!(Snapshot::from_json(br#"{"time":"1970-01-01T00:00:00Z","tree":null,"paths":[]}"#).is_err());
+        assert!(Snapshot::from_json(br#"{"tree":"x"}"#).is_err());
+    }
+}
