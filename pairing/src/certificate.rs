@@ -169,3 +169,44 @@ impl CertificateError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn certificate() -> Certificate {
+        let identity = Identity::generate(&mut ChaCha20Rng::seed_from_u64(1));
+        identity.certificate(Role::Laptop, &Name::reduce("ada"))
+    }
+
+    #[test]
+    fn a_certificate_says_what_its_device_said() {
+        let certificate = certificate();
+        let bytes = certificate.to_bytes();
+        assert!(bytes.len() <= CERTIFICATE_SIZE_BYTES_MAX);
+        assert_eq!(Certificate::from_bytes(&bytes), Ok(certificate));
+    }
+
+    #[test]
+    fn a_certificate_with_any_bit_changed_is_refused() {
+        let bytes = certificate().to_bytes();
+        for bit in 0..8 * bytes.len() {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Certificate::from_bytes(&changed).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_cut_short_or_with_more_behind_it_is_refused() {
+        let mut bytes = certificate().to_bytes();
+        for length in 0..bytes.len() {
+            assert!(Certificate::from_bytes(&bytes[..length]).is_err());
+        }
+        bytes.push(0);
+        assert_eq!(Certificate::from_bytes(&bytes), Err(CertificateError::Malformed));
+    }
+}

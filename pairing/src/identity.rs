@@ -215,3 +215,106 @@ impl IdentityError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        HEXLOWER.decode(hex.as_bytes()).unwrap()
+    }
+
+    /// RFC 8032, section 7.1: secret key, public key, message, signature.
+    const RFC_8032: [[&str; 4]; 3] = [
+        [
+            "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+            "",
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+        ],
+        [
+            "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+            "72",
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+        ],
+        [
+            "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+            "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+            "af82",
+            "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+        ],
+    ];
+
+    #[test]
+    fn signatures_are_those_of_rfc_8032() {
+        for [secret, public, message, signature] in RFC_8032 {
+            let stored = [&[IDENTITY_VERSION][..], &bytes(secret), &[1; 32]].concat();
+            let identity = Identity::from_bytes(&stored).unwrap();
+            let (message, signature) = (bytes(message), bytes(signature));
+            assert_eq!(identity.device().hex(), public);
+            assert_eq!(identity.sign(b"", &message)[..], signature);
+            assert_eq!(verify(&identity.device(), b"", &message, &signature), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_device_context_and_body_only() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let (ours, other) = (Identity::generate(&mut rng), Identity::generate(&mut rng));
+        let signature = ours.sign(b"berth test 1\0", b"body");
+        let device = ours.device();
+        assert_eq!(verify(&device, b"berth test 1\0", b"body", &signature), Ok(()));
+        for (device, context, body, signature) in [
+            (
+                other.device(),
+                &b"berth test 1\0"[..],
+                &b"body"[..],
+                &signature[..],
+            ),
+            (device, b"berth test 2\0", b"body", &signature),
+            (device, b"berth test 1\0", b"bodY", &signature),
+            (device, b"berth test 1\0", b"body", &signature[..63]),
+            (device, b"berth test 1\0", b"body", &[0; 64]),
+            (DeviceId([0; 32]), b"berth test 1\0", b"body", &signature),
+            (DeviceId([0xff; 32]), b"berth test 1\0", b"body", &signature),
+        ] {
+            assert_eq!(verify(&device, context, body, signature), Err(SignatureError));
+        }
+    }
+
+    #[test]
+    fn an_identity_survives_its_file_and_a_damaged_file_is_refused() {
+        let identity = Identity::generate(&mut ChaCha20Rng::seed_from_u64(2));
+        let stored = identity.to_bytes();
+        let back = Identity::from_bytes(&stored[..]).unwrap();
+        assert_eq!(
+            (back.device(), back.noise()),
+            (identity.device(), identity.noise())
+        );
+        for length in 0..stored.len() {
+            let error = Identity::from_bytes(&stored[..length]).unwrap_err();
+            assert_eq!(error, IdentityError::Length { size_bytes: length });
+        }
+        let newer = [&[2][..], &stored[1..]].concat();
+        assert_eq!(
+            Identity::from_bytes(&newer).unwrap_err(),
+            IdentityError::Version { version: 2 }
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_secret_and_a_device_by_its_first_digits() {
+        let identity = Identity::from_bytes(&[1; IDENTITY_SIZE_BYTES]).unwrap();
+        let short = identity.device().to_string();
+        assert_eq!(short, identity.device().hex()[..8]);
+        assert_eq!(
+            format!("{identity:?}"),
+            format!("Identity {{ device: DeviceId({short}), .. }}")
+        );
+    }
+}

@@ -150,3 +150,86 @@ impl fmt::Debug for HubLink {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    const HASH: [u8; 32] = [7; 32];
+
+    fn token(byte: u8) -> LinkToken {
+        LinkToken::from_bytes([byte; LINK_TOKEN_SIZE_BYTES])
+    }
+
+    fn laptop(token: LinkToken, hash: &[u8; 32], cipher: CipherKind) -> (LaptopLink, Bytes) {
+        LaptopLink::begin(token, hash, cipher, &mut ChaCha20Rng::seed_from_u64(1)).unwrap()
+    }
+
+    #[test]
+    fn a_link_with_this_visits_token_carries_messages_with_either_cipher() {
+        let mut rng = ChaCha20Rng::seed_from_u64(2);
+        for cipher in [CipherKind::ChaChaPoly, CipherKind::AesGcm] {
+            let (link, first) = laptop(token(1), &HASH, cipher);
+            let (answer, mut hub) = HubLink::new(token(1), &HASH, cipher)
+                .answer(&first, &mut rng)
+                .unwrap();
+            let mut laptop = link.finish(&answer).unwrap();
+            assert_eq!(hub.open(&laptop.seal(b"up").unwrap()).unwrap(), "up");
+            assert_eq!(laptop.open(&hub.seal(b"down").unwrap()).unwrap(), "down");
+            assert_eq!(hub.handshake_hash(), laptop.handshake_hash());
+        }
+    }
+
+    #[test]
+    fn a_link_of_another_token_visit_or_cipher_is_refused_and_the_laptop_is_still_awaited() {
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let mut hub = HubLink::new(token(1), &HASH, CipherKind::ChaChaPoly);
+        for (_, first) in [
+            laptop(token(2), &HASH, CipherKind::ChaChaPoly),
+            laptop(token(1), &[8; 32], CipherKind::ChaChaPoly),
+            laptop(token(1), &HASH, CipherKind::AesGcm),
+        ] {
+            assert_eq!(
+                hub.answer(&first, &mut rng).unwrap_err(),
+                HandshakeError::ForeignLink
+            );
+        }
+        assert_eq!(
+            hub.answer(b"", &mut rng).unwrap_err(),
+            HandshakeError::ForeignLink
+        );
+        let (link, first) = laptop(token(1), &HASH, CipherKind::ChaChaPoly);
+        let (answer, _) = hub.answer(&first, &mut rng).unwrap();
+        assert!(link.finish(&answer).is_ok());
+    }
+
+    #[test]
+    fn a_token_opens_one_link() {
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let mut hub = HubLink::new(token(1), &HASH, CipherKind::ChaChaPoly);
+        let (_, first) = laptop(token(1), &HASH, CipherKind::ChaChaPoly);
+        assert!(hub.answer(&first, &mut rng).is_ok());
+        assert_eq!(
+            hub.answer(&first, &mut rng).unwrap_err(),
+            HandshakeError::TokenUsed
+        );
+    }
+
+    #[test]
+    fn a_hub_that_does_not_know_the_token_is_refused() {
+        let mut rng = ChaCha20Rng::seed_from_u64(5);
+        let (_, foreign_first) = laptop(token(2), &HASH, CipherKind::ChaChaPoly);
+        let (link, _) = laptop(token(1), &HASH, CipherKind::ChaChaPoly);
+        let mut foreign = HubLink::new(token(2), &HASH, CipherKind::ChaChaPoly);
+        let (answer, _) = foreign.answer(&foreign_first, &mut rng).unwrap();
+        assert_eq!(link.finish(&answer).unwrap_err(), HandshakeError::ForeignLink);
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        assert_eq!(format!("{:?}", token(0x41)), "LinkToken(..)");
+    }
+}

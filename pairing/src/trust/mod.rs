@@ -2,10 +2,15 @@
 //!
 //! Place: the ceremony adds to it, every session asks it, `berthctl revoke` takes away. Laptop and hub use the same file
 //! format: a laptop lists its hubs, a hub its laptops and its own beacon keys.
-//! Invariant: a change is durable before its call returns, and a revoked device is refused until it is paired again. A
-//! record cut off by a power cut was never reported as done, so it is dropped; any other damage refuses everybody
+//! Invariant: a change is durable before its call returns, and a revoked device is refused until it is paired again.
+//! What a power cut left half-written was never reported as done and is cut off; any other damage refuses everybody
 //! ([`TrustError::Damaged`]) rather than revive a revoked device.
-//! Media: appends may be cut anywhere or leave zeros; synced bytes stay (see [`berth_disk`]).
+//!
+//! To tell the two apart, every change is a record of its own, synced, followed by a record that says so, synced too:
+//! only the last record of the file can be half-written, and a change with another record behind it was synced. A
+//! change without one behind it may be, so it is written again.
+//! Media: what was not synced may be missing, cut anywhere, zeros or garbage; what was synced stays, but for bits that
+//! rot.
 
 mod record;
 #[cfg(test)]
@@ -25,8 +30,8 @@ use record::{Change, Checksum, RECORD_SIZE_BYTES};
 /// Trusted devices in one list (DESIGN.md, section 7).
 pub const PEERS_MAX: usize = 1_000;
 
-/// Records in one file: 4 MiB. The last [`PEERS_MAX`] are kept for revocations, so that one is always possible.
-pub const RECORDS_MAX: u64 = 16_384;
+/// Records in one file, two for each change: 8 MiB. Room for revoking every device is kept free.
+pub const RECORDS_MAX: u64 = 32_768;
 
 /// Old beacon keys that take turns with the current one: more revocations than that within a month leave laptops that
 /// were away to be found by `--via`, or to be paired again.
@@ -37,8 +42,9 @@ pub struct TrustList {
     disk: SharedDisk,
     path: String,
     file: Box<dyn DiskFile>,
-    /// Records that are durable.
+    /// Records that are durable, whole changes only.
     records: u64,
+    /// That of the last of them.
     checksum: Checksum,
     /// The last write failed: what lies behind the durable records is not known.
     is_tail_unknown: bool,
@@ -87,37 +93,51 @@ impl TrustList {
             unwritten: Vec::new(),
             state: State::default(),
         };
-        list.replay(&bytes)?;
-        if list.records * RECORD_SIZE_BYTES as u64 != bytes.len() as u64 {
-            list.is_tail_unknown = true;
-        }
+        let unmarked = list.replay(&bytes)?;
+        list.is_tail_unknown = list.records * RECORD_SIZE_BYTES as u64 != bytes.len() as u64;
         list.cut_tail()?;
-        if list.records == 0 {
-            list.commit(Change::Begun, 0)?;
+        match unmarked {
+            Some((change, at_ns)) => list.commit(change, at_ns)?,
+            None if list.records == 0 => list.commit(Change::Begun, 0)?,
+            None => {}
         }
         Ok(list)
     }
 
-    fn replay(&mut self, bytes: &[u8]) -> Result<(), TrustError> {
-        let (records, _cut) = bytes.as_chunks::<RECORD_SIZE_BYTES>();
+    /// Takes in what the file says. Returns a last change that nothing says was synced.
+    fn replay(&mut self, bytes: &[u8]) -> Result<Option<(Change, i64)>, TrustError> {
+        let (records, cut) = bytes.as_chunks::<RECORD_SIZE_BYTES>();
+        let (mut number, mut before) = (0, self.checksum);
+        let mut unmarked = None;
         for (place, bytes) in records.iter().enumerate() {
-            let Some((change, at_ns, checksum)) = record::decode(bytes, self.records, &self.checksum) else {
-                if place + 1 == records.len() && record::is_unwritten(bytes) {
-                    return Ok(());
-                }
-                return Err(TrustError::Damaged { record: self.records });
+            let Some((change, at_ns, checksum)) = record::decode(bytes, number, &before) else {
+                let is_last = place + 1 == records.len() && cut.is_empty();
+                return if is_last {
+                    Ok(unmarked)
+                } else {
+                    Err(TrustError::Damaged { record: number })
+                };
             };
-            self.state.apply(change, at_ns);
-            self.checksum = checksum;
-            self.records += 1;
+            (number, before) = (number + 1, checksum);
+            match (change, unmarked.take()) {
+                (Change::Synced, Some((change, at_ns))) => {
+                    self.state.apply(change, at_ns);
+                    (self.records, self.checksum) = (number, checksum);
+                }
+                (Change::Synced, None) | (_, Some(_)) => {
+                    return Err(TrustError::Damaged { record: number - 1 });
+                }
+                (change, None) => unmarked = Some((change, at_ns)),
+            }
         }
-        Ok(())
+        Ok(unmarked)
     }
 
     /// Trusts a peer from now on, revoked before or not; its former keys and name are replaced. Durable on return.
     ///
     /// # Errors
-    /// [`TrustError::TooMany`], [`TrustError::Full`], [`TrustError::Disk`]: the peer is not trusted.
+    /// [`TrustError::TooMany`], [`TrustError::Full`]: the peer is not trusted. [`TrustError::Disk`]: it is not, but may be
+    /// after a restart.
     pub fn pair(&mut self, peer: &Peer, at_ns: i64) -> Result<(), TrustError> {
         let is_new = !matches!(self.state.devices.get(&peer.device), Some(known) if !known.is_revoked);
         if is_new && self.peers().count() >= PEERS_MAX {
@@ -263,7 +283,7 @@ impl TrustList {
     }
 
     fn check_room(&self) -> Result<(), TrustError> {
-        if self.records + PEERS_MAX as u64 >= RECORDS_MAX {
+        if self.records + 2 * (PEERS_MAX as u64 + 1) > RECORDS_MAX {
             return Err(TrustError::Full);
         }
         Ok(())
@@ -271,23 +291,30 @@ impl TrustList {
 
     fn commit(&mut self, change: Change, at_ns: i64) -> Result<(), TrustError> {
         self.cut_tail()?;
-        let mut bytes = Zeroizing::new(Vec::new());
-        let (mut records, mut checksum) = (self.records, self.checksum);
-        let changes = self.unwritten.iter().map(|(change, at_ns)| (change, *at_ns));
-        for (change, at_ns) in changes.chain([(&change, at_ns)]) {
-            checksum = record::encode(change, records, at_ns, &checksum, &mut bytes);
-            records += 1;
+        while let Some((change, at_ns)) = self.unwritten.first().cloned() {
+            self.write(&change, at_ns)?;
+            self.unwritten.remove(0);
         }
-        if records > RECORDS_MAX {
+        self.write(&change, at_ns)?;
+        self.state.apply(change, at_ns);
+        Ok(())
+    }
+
+    fn write(&mut self, change: &Change, at_ns: i64) -> Result<(), TrustError> {
+        if self.records + 2 > RECORDS_MAX {
             return Err(TrustError::Full);
         }
+        let (mut records, mut checksum) = (self.records, self.checksum);
         self.is_tail_unknown = true;
-        self.file.append(&bytes)?;
-        self.file.sync()?;
-        self.is_tail_unknown = false;
-        self.unwritten.clear();
+        for change in [change, &Change::Synced] {
+            let mut bytes = Zeroizing::new(Vec::with_capacity(RECORD_SIZE_BYTES));
+            checksum = record::encode(change, records, at_ns, &checksum, &mut bytes);
+            self.file.append(&bytes)?;
+            self.file.sync()?;
+            records += 1;
+        }
         (self.records, self.checksum) = (records, checksum);
-        self.state.apply(change, at_ns);
+        self.is_tail_unknown = false;
         Ok(())
     }
 
@@ -318,7 +345,7 @@ fn create(disk: &dyn Disk, path: &str) -> Result<u64, TrustError> {
 impl State {
     fn apply(&mut self, change: Change, at_ns: i64) {
         match change {
-            Change::Begun => {}
+            Change::Begun | Change::Synced => {}
             Change::Paired(peer) => {
                 let device = peer.device;
                 let noise = peer.noise;

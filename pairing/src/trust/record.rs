@@ -1,4 +1,4 @@
-//! One record of the trust file: 256 bytes, so that no record lies across two sectors of a disk.
+//! One record of the trust file, 256 bytes.
 //!
 //! ```text
 //! 0    "BTR1"                 8   number from 0 (8)       56   Noise key (32)         121  name (63)
@@ -28,6 +28,8 @@ pub(crate) type Checksum = [u8; 32];
 pub(crate) enum Change {
     /// The file begins.
     Begun,
+    /// The record before this one was synced.
+    Synced,
     /// A device was paired (again).
     Paired(Peer),
     /// A device was revoked; a hub takes a new beacon key with it.
@@ -46,6 +48,7 @@ const KIND_PAIRED: u8 = 1;
 const KIND_REVOKED: u8 = 2;
 const KIND_OWN_BEACON: u8 = 3;
 const KIND_BEACON: u8 = 4;
+const KIND_SYNCED: u8 = 5;
 
 /// Writes a record; returns its checksum.
 pub(crate) fn encode(
@@ -58,6 +61,7 @@ pub(crate) fn encode(
     let mut record = Zeroizing::new([0; RECORD_SIZE_BYTES]);
     let (kind, device, peer, beacon) = match change {
         Change::Begun => (KIND_BEGUN, None, None, None),
+        Change::Synced => (KIND_SYNCED, None, None, None),
         Change::Paired(peer) => (KIND_PAIRED, Some(&peer.device), Some(peer), peer.beacon.as_ref()),
         Change::Revoked { device, own } => (KIND_REVOKED, Some(device), None, own.as_ref()),
         Change::OwnBeacon(key) => (KIND_OWN_BEACON, None, None, Some(key)),
@@ -105,6 +109,7 @@ pub(crate) fn decode(
         .flatten();
     let change = match record[4] {
         KIND_BEGUN => Change::Begun,
+        KIND_SYNCED => Change::Synced,
         KIND_PAIRED => {
             let name = record.get(NAME_AT..NAME_AT + usize::from(record[6]).min(NAME_SIZE_BYTES_MAX))?;
             Change::Paired(Peer {
@@ -121,11 +126,6 @@ pub(crate) fn decode(
         _ => return None,
     };
     Some((change, at_ns, checksum))
-}
-
-/// A record whose write was cut by a power cut: the disk gave it its place but not its content.
-pub(crate) fn is_unwritten(record: &[u8; RECORD_SIZE_BYTES]) -> bool {
-    record[CHECKSUM_AT..].iter().all(|byte| *byte == 0)
 }
 
 fn checksum(before: &Checksum, record: &[u8; RECORD_SIZE_BYTES]) -> Checksum {

@@ -6,6 +6,9 @@
 //! the two directions are independent values, and a message is sealed and opened where it lies.
 //! Invariant: a number is used once per key, and a message that does not open changes nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};

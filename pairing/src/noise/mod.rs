@@ -4,6 +4,9 @@
 //! Hash and cipher are ring's. The Diffie-Hellman is x25519-dalek's, since it wipes its secrets and lets us refuse
 //! low-order points; the one ephemeral key comes from the caller's generator, so a seed gives the same bytes.
 
+#[cfg(test)]
+mod tests;
+
 use hkdf::Hkdf;
 use rand_core::CryptoRngCore;
 use sha2::Sha256;
@@ -73,10 +76,21 @@ impl Handshake {
         prologue: &[u8],
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Self, snow::Error> {
+        Self::named(pattern.name(), pattern.cipher(), side, keys, prologue, rng)
+    }
+
+    fn named(
+        name: &str,
+        cipher: CipherKind,
+        side: Side,
+        keys: &Keys<'_>,
+        prologue: &[u8],
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Self, snow::Error> {
         let mut ephemeral = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut ephemeral[..]);
-        let mut builder = Builder::with_resolver(pattern.name().parse()?, Box::new(Resolver { ephemeral }))
-            .prologue(prologue)?;
+        let mut builder =
+            Builder::with_resolver(name.parse()?, Box::new(Resolver { ephemeral })).prologue(prologue)?;
         if let Some(own) = keys.own {
             builder = builder.local_private_key(own)?;
         }
@@ -90,11 +104,7 @@ impl Handshake {
             Side::Initiator => builder.build_initiator()?,
             Side::Responder => builder.build_responder()?,
         };
-        Ok(Self {
-            state,
-            side,
-            cipher: pattern.cipher(),
-        })
+        Ok(Self { state, side, cipher })
     }
 
     /// The next message, with a payload.
