@@ -34,6 +34,12 @@ pub struct PackBlob {
 }
 
 impl PackBlob {
+    /// First byte in the pack after it. An index may claim what its pack does not hold: compare before reading.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        u64::from(self.offset) + u64::from(self.length)
+    }
+
     /// Length of the plaintext in bytes.
     #[must_use]
     pub fn raw_length(&self) -> u32 {

@@ -165,7 +165,8 @@ impl PartialEq for MasterKey {
 impl Eq for MasterKey {}
 
 /// restic counts blocks in the whole nonce, our cipher in its last 8 bytes. They differ only where those overflow; a
-/// nonce that could get there (one in four thousand million) loses its top bit.
+/// nonce that could get there (one in four thousand million) loses a bit. A blob of restic's own with such an overflow
+/// (one in 2^45 of the largest) opens to other bytes, which its id tells.
 fn without_counter_overflow(mut nonce: Nonce) -> Nonce {
     if let [_, _, _, _, _, _, _, _, high @ 0xff, 0xff, 0xff, 0xff, ..] = &mut nonce {
         *high = 0x7f;

@@ -84,9 +84,7 @@ pub fn parse_header(key: &MasterKey, tail: &[u8]) -> Result<Vec<PackBlob>, OpenE
 /// Those of [`parse_header`].
 pub fn parse_pack(key: &MasterKey, pack: &[u8]) -> Result<Vec<PackBlob>, OpenError> {
     let blobs = parse_header(key, pack)?;
-    let blobs_bytes = blobs
-        .last()
-        .map_or(0, |last| u64::from(last.offset) + u64::from(last.length));
+    let blobs_bytes = blobs.last().map_or(0, PackBlob::end);
     if blobs_bytes + header_size_bytes(&blobs) as u64 == pack.len() as u64 {
         Ok(blobs)
     } else {

@@ -8,7 +8,8 @@ use zstd::bulk::Compressor;
 use crate::limits::BLOB_RAW_BYTES_MAX;
 use crate::{BlobKind, Id, MasterKey, Nonce, OpenError, PackBlob, SEAL_OVERHEAD_BYTES, SealError};
 
-/// The zstd level for chunks and trees: restic's and zstd's default.
+/// The zstd level for chunks and trees: restic's and zstd's default. Level 1 is up to 1.6 times as fast and leaves 3 %
+/// more bytes (source text and documentation, `examples/seal_speed.rs`), which a radio link takes longer to carry.
 pub const COMPRESSION_LEVEL: i32 = 3;
 
 /// A blob as it lies in a pack.
@@ -79,7 +80,8 @@ impl Sealer {
         })
     }
 
-    /// Leaves the compressed form in `self.compressed` and tells the length of `plain`; `None` if it does not pay.
+    /// Leaves the compressed form in `self.compressed` and tells the length of `plain`; `None` if it does not pay. There
+    /// is no probe before it: zstd itself passes over incompressible data at more than 4,000 MB/s.
     fn compress(&mut self, plain: &[u8]) -> Result<Option<NonZeroU32>, SealError> {
         self.compressed.clear();
         self.compressed
@@ -211,6 +213,13 @@ mod tests {
             fresh.kind = BlobKind::Tree;
             assert_eq!(blob, fresh);
         }
+    }
+
+    #[test]
+    fn a_sealer_can_go_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Sealer>();
+        is_send::<SealedBlob>();
     }
 
     #[test]

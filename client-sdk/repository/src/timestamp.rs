@@ -74,12 +74,23 @@ impl<'de> Deserialize<'de> for Timestamp {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
-                let time: jiff::Timestamp = text.parse().map_err(E::custom)?;
-                Ok(Timestamp::from_nanoseconds(time.as_nanosecond()))
+                match text.parse::<jiff::Timestamp>() {
+                    Ok(time) => Ok(Timestamp::from_nanoseconds(time.as_nanosecond())),
+                    Err(_) if is_in_the_last_year(text) => Ok(Timestamp::MAX),
+                    Err(error) => Err(E::custom(error)),
+                }
             }
         }
         from.deserialize_str(Text).map_err(D::Error::custom)
     }
+}
+
+/// Whether `text` is in 9999, whose last hours restic can write and we can't.
+fn is_in_the_last_year(text: &str) -> bool {
+    const UP_TO_SECONDS: usize = "9999-12-31T23:59:59".len();
+    text.get(..UP_TO_SECONDS)
+        .and_then(|text| text.parse::<jiff::civil::DateTime>().ok())
+        .is_some_and(|time| time.year() == 9999)
 }
 
 #[cfg(test)]
@@ -117,6 +128,8 @@ mod tests {
         );
         let late: Timestamp = json::from_slice(b"\"9999-12-30T21:59:59Z\"").unwrap();
         assert_eq!(late.to_unix().0, 253_402_207_199);
+        let last: Timestamp = json::from_slice(b"\"9999-12-31T23:59:59.5Z\"").unwrap();
+        assert_eq!(last, Timestamp::MAX);
     }
 
     #[test]
