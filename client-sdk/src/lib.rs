@@ -5,10 +5,18 @@
 //! Invariant: the laptop's state folder is consistent after any cut, also of the power; nothing counts as safe that
 //! this hub has not acknowledged or holds in a sealed set.
 
+mod catalogue;
+mod chunker;
+mod encoding;
+mod entry;
+mod known;
 mod repository;
+mod rules;
+mod scan;
 mod source;
 mod visit;
 
+pub use chunker::{CHUNK_SIZE_BYTES_AVERAGE, CHUNK_SIZE_BYTES_MAX, CHUNK_SIZE_BYTES_MIN};
 pub use repository::{LaptopRepository, RepositoryError};
 pub use source::{FileKind, Metadata, OsSource, Source, SourceFile, Timestamp};
 pub use visit::{

@@ -1,42 +1,157 @@
 //! One visit: what the archiver does from `Begin` to the hub's receipt.
 //!
 //! Place: driver -> [`Visit::next`] / [`Visit::receive`] -> wire messages.
+//! Calling contract: call [`Visit::next`] whenever the link takes more; on [`Step::Wait`] call it again after the next
+//! [`Visit::receive`] or a second. Dropping the machine is a cut.
+//! Invariant: the hub's word comes first. What the laptop remembers is used only where the hub's `Welcome` confirms it,
+//! and changed only when the hub has signed for a set.
 
+mod contents;
+mod file;
+mod first;
+mod links;
+mod log;
+mod marks;
+mod memory;
+mod node;
 mod options;
+mod report;
+mod settle;
+mod sink;
 mod stage;
+mod work;
 
+use std::collections::VecDeque;
+use std::mem;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_disk::SharedDisk;
 use berth_radio::Time;
-use berth_wire::ToLaptop;
+use berth_repository::{Id, Snapshot, Timestamp};
+use berth_wire::{
+    Manifest, ObjectKind, PROTOCOL, Receipt, SetKind, SetRef, SetSeq, Signed, ToHub, ToLaptop, decode, encode,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
 
+use self::first::Newest;
+use self::links::Links;
+use self::log::{Record, VisitLog};
+use self::marks::{Due, MarkKind, Marks};
+use self::memory::{CatalogueRef, Memory};
+use self::report::Report;
+use self::settle::{Settled, open_catalogue, remove_other_catalogues, settle};
+use self::sink::Sink;
+use self::work::{Frame, Work};
+use crate::catalogue::BlockFile;
+use crate::chunker::Chunker;
+use crate::rules::Matcher;
+use crate::scan::{Plan, Scan, ScannedRoot};
 use crate::{LaptopRepository, Source};
 pub use options::*;
 pub use stage::SealStage;
 
 /// The machine of one visit. Dropping it at any moment is a cut: nothing else is to be done.
 pub struct Visit {
+    base: Base,
+    phase: Phase,
+    queue: VecDeque<Outgoing>,
+    marks: Marks,
     progress: Progress,
 }
 
+/// What stays the same for the whole visit.
+struct Base {
+    disk: SharedDisk,
+    /// The part of the state folder that belongs to this hub.
+    folder: String,
+    repository: Arc<LaptopRepository>,
+    keys: Box<dyn Keys>,
+    matcher: Matcher,
+    stage: SealStage,
+    options: VisitOptions,
+    /// When the visit began, on the clock that is passed in.
+    began: Option<Time>,
+}
+
+/// What the hub's welcome and the laptop's memory have led to.
+struct Prepared {
+    source: Box<dyn Source>,
+    sink: Sink,
+    memory: Memory,
+    set: SetSeq,
+    previous: Option<SetRef>,
+    hub_has_repository: bool,
+    catalogue_number: u64,
+    catalogue: BlockFile,
+}
+
+/// What of that the end of the visit needs.
+struct Opened {
+    set: SetSeq,
+    previous: Option<SetRef>,
+    parent: Option<Id>,
+}
+
+/// A set that is on its way.
+struct Closing {
+    work: Box<Work>,
+    opened: Opened,
+    catalogue: CatalogueRef,
+    snapshot: Id,
+    manifest: Id,
+}
+
+enum Phase {
+    Greet(Box<dyn Source>),
+    Greeted(Box<dyn Source>),
+    Open(Box<Prepared>),
+    Scan(Box<Prepared>, Box<Scan>, Newest),
+    Work(Box<Work>, Opened),
+    Close(Box<Closing>),
+    Done(Box<Summary>),
+    Over,
+}
+
+/// Pieces of work in one call of [`Visit::next`], so that the driver can look after its link in between.
+const STEPS: usize = 64;
+
+/// Raw bytes in one call, for the same reason: some milliseconds.
+const STEP_BYTES: u64 = 1024 * 1024;
+
 impl Visit {
-    /// Prepares a visit; reads only small files of the state folder. Call once the bulk link stands: the first
-    /// [`Visit::next`] gives `Begin`.
+    /// Prepares a visit; reads nothing yet. Call once the bulk link stands: the first [`Visit::next`] gives `Begin`.
     ///
     /// `disk` is the laptop's state folder. The archiver keeps `hubs/<hub id>/` in it.
     ///
     /// # Errors
-    /// [`VisitError::Disk`].
+    /// [`VisitError::Pattern`], [`VisitError::Disk`].
     pub fn new(
-        _disk: SharedDisk,
-        _source: Box<dyn Source>,
-        _repository: Arc<LaptopRepository>,
-        _keys: Box<dyn Keys>,
-        _stage: SealStage,
-        _options: VisitOptions,
+        disk: SharedDisk,
+        source: Box<dyn Source>,
+        repository: Arc<LaptopRepository>,
+        keys: Box<dyn Keys>,
+        stage: SealStage,
+        options: VisitOptions,
     ) -> Result<Self, VisitError> {
+        let matcher = Matcher::new(&options.rules)?;
+        let folder = format!("hubs/{}", Id::new(options.hub));
+        disk.create_dir(&folder)?;
         Ok(Self {
+            base: Base {
+                disk,
+                folder,
+                repository,
+                keys,
+                matcher,
+                stage,
+                options,
+                began: None,
+            },
+            phase: Phase::Greet(source),
+            queue: VecDeque::new(),
+            marks: Marks::default(),
             progress: Progress::default(),
         })
     }
@@ -45,7 +160,36 @@ impl Visit {
     ///
     /// # Errors
     /// The visit is over: [`VisitError::Refused`] and [`VisitError::Protocol`] are the hub's; drop the machine.
-    pub fn receive(&mut self, _now: Time, _message: ToLaptop) -> Result<(), VisitError> {
+    pub fn receive(&mut self, now: Time, message: ToLaptop) -> Result<(), VisitError> {
+        let phase = mem::replace(&mut self.phase, Phase::Over);
+        self.phase = match (phase, message) {
+            (phase, ToLaptop::KeepAlive | ToLaptop::Goodbye) => phase,
+            (_, ToLaptop::Refused { why }) => return Err(VisitError::Refused(why)),
+            (Phase::Greeted(source), message @ ToLaptop::Welcome { .. }) => {
+                self.welcome(now, source, message)?
+            }
+            (phase @ (Phase::Work(..) | Phase::Close(_)), ToLaptop::Acknowledged { mark }) => {
+                self.marks.answered(mark)?;
+                phase
+            }
+            (Phase::Close(closing), ToLaptop::Receipt { receipt }) => self.signed(*closing, receipt)?,
+            (
+                Phase::Greet(_)
+                | Phase::Greeted(_)
+                | Phase::Open(_)
+                | Phase::Scan(..)
+                | Phase::Work(..)
+                | Phase::Close(_)
+                | Phase::Done(_)
+                | Phase::Over,
+                _,
+            ) => {
+                return Err(VisitError::Protocol {
+                    what: "a message that does not belong here",
+                });
+            }
+        };
+        self.look();
         Ok(())
     }
 
@@ -54,17 +198,424 @@ impl Visit {
     ///
     /// # Errors
     /// The visit is over; drop the machine.
-    pub fn next(&mut self, _now: Time) -> Result<Step, VisitError> {
-        Ok(Step::Wait)
+    pub fn next(&mut self, now: Time) -> Result<Step, VisitError> {
+        if let Some(outgoing) = self.queued() {
+            self.progress.bytes_sent += size_bytes(&outgoing);
+            return Ok(Step::Send(outgoing));
+        }
+        let now_ns = self.base.wall_clock_ns(now);
+        let mut step = Step::Working;
+        self.phase = match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Greet(source) => self.greet(now, source)?,
+            Phase::Open(prepared) => self.open(prepared)?,
+            Phase::Scan(prepared, scan, newest) => self.scan(now, prepared, scan, newest)?,
+            Phase::Work(work, opened) => self.work(now, now_ns, work, opened)?,
+            phase @ (Phase::Greeted(_) | Phase::Close(_) | Phase::Over) => {
+                step = Step::Wait;
+                phase
+            }
+            Phase::Done(summary) => {
+                step = Step::Done(summary.clone());
+                Phase::Done(summary)
+            }
+        };
+        self.look();
+        Ok(step)
     }
 
     /// Asks for a checkpoint now (the user leaves). [`Progress::requested_mark_done`] turns true when it is
     /// acknowledged, or there is nothing to acknowledge.
-    pub fn request_mark(&mut self) {}
+    pub fn request_mark(&mut self) {
+        self.marks.request();
+        self.progress.requested_mark_done = false;
+    }
 
     /// Where the visit is.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    fn queued(&mut self) -> Option<Outgoing> {
+        let first = self.queue.pop_front();
+        first.or_else(|| match &mut self.phase {
+            Phase::Open(prepared) | Phase::Scan(prepared, ..) => prepared.sink.queue.pop_front(),
+            Phase::Work(work, _) => work.sink.queue.pop_front(),
+            Phase::Close(closing) => closing.work.sink.queue.pop_front(),
+            Phase::Greet(_) | Phase::Greeted(_) | Phase::Done(_) | Phase::Over => None,
+        })
+    }
+
+    /// Brings [`Progress`] up to date.
+    fn look(&mut self) {
+        let counts = match &self.phase {
+            Phase::Work(work, _) => Some(&work.report.progress),
+            Phase::Close(closing) => Some(&closing.work.report.progress),
+            Phase::Scan(_, scan, _) => {
+                self.progress.files_scanned = scan.counts.files;
+                self.progress.bytes_scanned = scan.counts.bytes;
+                self.progress.files_changed = scan.counts.files_changed;
+                self.progress.bytes_changed = scan.counts.bytes_changed;
+                scan.path().clone_into(&mut self.progress.path);
+                None
+            }
+            Phase::Greet(_) | Phase::Greeted(_) | Phase::Open(_) | Phase::Done(_) | Phase::Over => None,
+        };
+        if let Some(counts) = counts {
+            self.progress.files_done = counts.files_done;
+            self.progress.bytes_done = counts.bytes_done;
+            if self.progress.path != counts.path {
+                self.progress.path.clone_from(&counts.path);
+            }
+        }
+        self.progress.bytes_acknowledged = self.marks.acknowledged;
+        self.progress.bytes_restorable = self.marks.restorable;
+        self.progress.requested_mark_done = self.marks.request_done;
+    }
+
+    fn greet(&mut self, now: Time, source: Box<dyn Source>) -> Result<Phase, VisitError> {
+        self.base.began = Some(now);
+        let repository = self.base.repository.id();
+        let memory = Memory::read(&*self.base.disk, &self.base.folder, repository)?;
+        self.queue.push_back(Outgoing::Control(ToHub::Begin {
+            protocol: PROTOCOL,
+            repository,
+            last: memory.last,
+        }));
+        Ok(Phase::Greeted(source))
+    }
+
+    fn welcome(
+        &mut self,
+        _now: Time,
+        source: Box<dyn Source>,
+        welcome: ToLaptop,
+    ) -> Result<Phase, VisitError> {
+        let ToLaptop::Welcome {
+            set,
+            last,
+            repository,
+            receipts,
+            ..
+        } = welcome
+        else {
+            return Ok(Phase::Greeted(source));
+        };
+        let base = &self.base;
+        if repository.is_some_and(|theirs| theirs != base.repository.id()) {
+            return Err(VisitError::Refused(berth_wire::Refusal::OtherRepository));
+        }
+        self.progress.receipts = receipts
+            .into_iter()
+            .filter(|receipt| base.keys.is_of_hub(receipt))
+            .collect();
+        let Settled {
+            mut memory,
+            known,
+            rebuild: _,
+        } = settle(&base.disk, &base.folder, base.repository.id(), last)?;
+        let (catalogue_number, catalogue) = open_catalogue(&base.disk, &base.folder, &mut memory)?;
+        let log = VisitLog::create(base.disk.clone(), &base.folder, set)?;
+        let rng = ChaCha20Rng::from_seed(base.options.seed);
+        let sink = Sink::new(base.repository.key().clone(), rng, base.stage, known, log, set)?;
+        Ok(Phase::Open(Box::new(Prepared {
+            source,
+            sink,
+            memory,
+            set,
+            previous: last,
+            hub_has_repository: repository.is_some(),
+            catalogue_number,
+            catalogue,
+        })))
+    }
+
+    fn open(&mut self, mut prepared: Box<Prepared>) -> Result<Phase, VisitError> {
+        let base = &self.base;
+        prepared.sink.control(ToHub::OpenSet {
+            created_at_ns: base.options.wall_clock_ns,
+        });
+        if !prepared.hub_has_repository {
+            for (kind, bytes) in [
+                (ObjectKind::Key, base.repository.key_file()),
+                (ObjectKind::Config, base.repository.config()),
+            ] {
+                prepared.sink.object(kind, Id::of(bytes), bytes.to_vec())?;
+            }
+        }
+        let file = BlockFile::create(base.disk.clone(), format!("{}/scan", base.folder))?;
+        let plan = Plan::new(&base.options.roots);
+        let old = prepared.memory.catalogue.map(|catalogue| catalogue.block);
+        let mut scan = Scan::new(file, plan, old, &mut prepared.catalogue)?;
+        scan.read_root(&*prepared.source, &base.matcher)?;
+        Ok(Phase::Scan(prepared, Box::new(scan), Newest::default()))
+    }
+
+    fn scan(
+        &mut self,
+        now: Time,
+        mut prepared: Box<Prepared>,
+        mut scan: Box<Scan>,
+        mut newest: Newest,
+    ) -> Result<Phase, VisitError> {
+        let root = scan.step(
+            &*prepared.source,
+            &self.base.matcher,
+            &mut prepared.catalogue,
+            &mut |changed| newest.offer(&changed),
+        )?;
+        let Some(root) = root else {
+            return Ok(Phase::Scan(prepared, scan, newest));
+        };
+        self.progress.scanned = true;
+        self.progress.files_scanned = scan.counts.files;
+        self.progress.bytes_scanned = scan.counts.bytes;
+        self.progress.files_changed = scan.counts.files_changed;
+        self.progress.bytes_changed = scan.counts.bytes_changed;
+        self.marks = Marks::new(now);
+        let opened = Opened {
+            set: prepared.set,
+            previous: prepared.previous,
+            parent: prepared.memory.snapshot,
+        };
+        let old = prepared.memory.catalogue;
+        let sockets = scan.counts.sockets;
+        let mut work = Box::new(Work {
+            source: prepared.source,
+            sink: prepared.sink,
+            catalogue: prepared.catalogue,
+            catalogue_number: prepared.catalogue_number,
+            scan: scan.into_file(),
+            chunker: Chunker::new(self.base.repository.key().chunker_seed()),
+            links: Links::default(),
+            report: Report {
+                sockets,
+                ..Report::default()
+            },
+            first: newest.into_files(),
+            done_first: std::collections::BTreeMap::new(),
+            frames: Vec::new(),
+            reading: None,
+        });
+        match (root, old) {
+            (ScannedRoot::Same, Some(catalogue)) => self.close(work, opened, catalogue),
+            (ScannedRoot::Changed(block), _) => {
+                let records = work.scan.read(block)?;
+                work.frames.push(Frame::new(
+                    PathBuf::from("/"),
+                    Vec::new(),
+                    None,
+                    records,
+                    old.map(|old| old.block),
+                ));
+                Ok(Phase::Work(work, opened))
+            }
+            (ScannedRoot::Same, None) => Err(VisitError::Disk(std::io::ErrorKind::InvalidData.into())),
+        }
+    }
+
+    fn work(
+        &mut self,
+        now: Time,
+        now_ns: i128,
+        mut work: Box<Work>,
+        opened: Opened,
+    ) -> Result<Phase, VisitError> {
+        let bytes = work.report.bytes_stored + STEP_BYTES;
+        for _ in 0..STEPS {
+            if let Some(due) = self
+                .marks
+                .due(now, work.sink.bytes_queued, work.report.bytes_stored)
+            {
+                self.mark(now, &mut work, due)?;
+            }
+            if !work.sink.queue.is_empty() || work.report.bytes_stored > bytes {
+                break;
+            }
+            if let Some(catalogue) = work.step(now_ns)? {
+                return self.close(work, opened, catalogue);
+            }
+        }
+        Ok(Phase::Work(work, opened))
+    }
+
+    fn mark(&mut self, now: Time, work: &mut Work, _due: Due) -> Result<(), VisitError> {
+        work.sink.fill(true)?;
+        work.sink.log.sync()?;
+        let (queued, stored) = (work.sink.bytes_queued, work.report.bytes_stored);
+        let mark = self.marks.begin(now, MarkKind::Flush, queued, stored);
+        work.sink.control(ToHub::Flush { mark });
+        Ok(())
+    }
+
+    /// Everything is stored: ends packs and index, signs the set and asks for the receipt.
+    fn close(
+        &mut self,
+        mut work: Box<Work>,
+        opened: Opened,
+        mut catalogue: CatalogueRef,
+    ) -> Result<Phase, VisitError> {
+        work.sink.finish()?;
+        let snapshot = self.base.snapshot(&opened, catalogue.tree, SetKind::Complete);
+        let nonce = work.sink.nonce();
+        let file = snapshot.seal(&work.sink.key, nonce).map_err(VisitError::Seal)?;
+        let snapshot = file.id;
+        work.sink.object(ObjectKind::Snapshot, file.id, file.bytes)?;
+        let manifest = self
+            .base
+            .manifest(&work, &opened, SetKind::Complete, 0, snapshot)?;
+        let signed = self.base.sign(&manifest)?;
+        work.catalogue.sync()?;
+        catalogue.length = work.catalogue.length();
+        work.sink.log.append(&Record::Manifest {
+            id: signed.id(),
+            snapshot,
+            catalogue,
+        })?;
+        work.sink.log.sync()?;
+        let manifest = signed.id();
+        work.sink.control(ToHub::Commit { manifest: signed });
+        Ok(Phase::Close(Box::new(Closing {
+            work,
+            opened,
+            catalogue,
+            snapshot,
+            manifest,
+        })))
+    }
+
+    /// The hub has signed for the set: from here on its chunks are known and its catalogue counts.
+    fn signed(&mut self, closing: Closing, receipt: Signed) -> Result<Phase, VisitError> {
+        let Closing {
+            work,
+            opened,
+            catalogue,
+            snapshot,
+            manifest,
+        } = closing;
+        let base = &self.base;
+        let set = SetRef {
+            seq: opened.set,
+            manifest,
+        };
+        let told: Option<Receipt> = decode(&receipt.body).ok();
+        let fits = told.is_some_and(|told| {
+            told.set == set && told.hub == base.options.hub && told.laptop == base.options.laptop
+        });
+        if !fits || !base.keys.is_of_hub(&receipt) {
+            return Err(VisitError::Protocol {
+                what: "its receipt is not for this set",
+            });
+        }
+        let mut sink = work.sink;
+        let memory = Memory {
+            last: Some(set),
+            snapshot: Some(snapshot),
+            catalogue: Some(catalogue),
+            runs: sink.known.keep()?,
+        };
+        memory.write(&*base.disk, &base.folder, base.repository.id())?;
+        sink.log.remove_all()?;
+        remove_other_catalogues(&base.disk, &base.folder, catalogue.number)?;
+        let report = work.report;
+        self.marks.acknowledged = report.bytes_stored;
+        self.marks.restorable = report.bytes_stored;
+        self.marks.request_done = true;
+        Ok(Phase::Done(Box::new(Summary {
+            set: set.seq,
+            kind: SetKind::Complete,
+            snapshot,
+            files: self.progress.files_scanned,
+            bytes_scanned: self.progress.bytes_scanned,
+            bytes_sent: self.progress.bytes_sent,
+            bytes_new: sink.bytes_new,
+            content_files_read: report.content_files_read,
+            sockets: report.sockets,
+            not_read: report.not_read,
+            not_read_count: report.not_read_count,
+            receipt,
+        })))
+    }
+}
+
+impl Base {
+    /// The wall clock, carried on from the visit's beginning by the clock that is passed in.
+    fn wall_clock_ns(&self, now: Time) -> i128 {
+        let elapsed = now.saturating_sub(self.began.unwrap_or(now));
+        i128::from(self.options.wall_clock_ns) + i128::try_from(elapsed.as_nanos()).unwrap_or(i128::MAX / 2)
+    }
+
+    fn snapshot(&self, opened: &Opened, tree: Id, kind: SetKind) -> Snapshot {
+        let options = &self.options;
+        let kind = match kind {
+            SetKind::Complete => "complete",
+            SetKind::Partial => "partial",
+        };
+        Snapshot {
+            time: Timestamp::from_unix_ns(options.wall_clock_ns),
+            parent: opened.parent,
+            tree,
+            paths: options
+                .roots
+                .iter()
+                .map(|root| root.to_string_lossy().into_owned())
+                .collect(),
+            hostname: options.laptop_name.clone(),
+            username: options.user_name.clone(),
+            uid: 0,
+            gid: 0,
+            excludes: options.rules.patterns.clone(),
+            tags: vec![
+                kind.to_owned(),
+                format!("hub:{}", options.hub_name),
+                format!("set:{}", opened.set),
+            ],
+            original: None,
+            program_version: concat!("berth ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    fn manifest(
+        &self,
+        work: &Work,
+        opened: &Opened,
+        kind: SetKind,
+        mark: u32,
+        snapshot: Id,
+    ) -> Result<Manifest, VisitError> {
+        let contents = &work.sink.contents;
+        Ok(Manifest {
+            format: 1,
+            laptop: self.options.laptop,
+            hub: self.options.hub,
+            repository: self.repository.id(),
+            set: opened.set,
+            kind,
+            mark,
+            previous: opened.previous,
+            snapshot,
+            created_at_ns: self.options.wall_clock_ns,
+            pages: contents.pages.clone(),
+            tail: contents.tail.clone(),
+            objects: contents.objects,
+            bytes: contents.bytes,
+            not_read: work.report.not_read_count,
+        })
+    }
+
+    fn sign(&self, manifest: &Manifest) -> Result<Signed, VisitError> {
+        let body = encode(manifest).map_err(|_| VisitError::Protocol {
+            what: "the set has more objects than a manifest can list",
+        })?;
+        let signature = self.keys.sign_manifest(&body).to_vec();
+        Ok(Signed { body, signature })
+    }
+}
+
+/// Bytes of a message before it is framed and sealed.
+fn size_bytes(outgoing: &Outgoing) -> u64 {
+    match outgoing {
+        Outgoing::Data { bytes, .. } => bytes.len() as u64,
+        Outgoing::Control(message) => encode(message).map_or(0, |bytes| bytes.len() as u64),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use berth_repository::Id;
+use berth_repository::{Id, OpenError, PackError, SealError, TreeError};
 use berth_wire::{Refusal, SetKind, SetSeq, Signed, ToHub, UploadId};
 use bytes::Bytes;
 
@@ -163,6 +163,12 @@ pub enum NotReadReason {
     /// The set has it as it was read, which may mix old and new content.
     #[error("it changed while it was read; it is read again at the next visit")]
     Changed,
+    /// The system's error. Content and all else are in the set.
+    #[error("its extended attributes could not be read ({error}); all else is in this set")]
+    Attributes {
+        /// As the system put it.
+        error: String,
+    },
     /// The system's error.
     #[error("{error}; the set holds its previous version")]
     PreviousKept {
@@ -201,10 +207,47 @@ pub enum VisitError {
         /// What is wrong with it.
         error: String,
     },
-    /// Something does not fit the limits of the format.
-    #[error("{path} has too many entries for one folder of a backup")]
-    FolderTooLarge {
+    /// A folder with more entries than the format has room for (some hundred thousand), or no memory.
+    #[error("{path}: {error}")]
+    Folder {
         /// The folder.
-        path: String,
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        error: PackError,
     },
+    /// A chunk or tree could not be sealed.
+    #[error("{0}")]
+    Seal(#[source] SealError),
+    /// A folder's listing is impossible.
+    #[error("{path}: {error}")]
+    Tree {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        error: TreeError,
+    },
+    /// What the hub sent could not be opened.
+    #[error("an object of the hub: {0}")]
+    Object(#[source] OpenError),
+}
+
+impl VisitError {
+    /// What the person at the desk can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Disk(_) => {
+                "Look at the laptop's disk: is it full? What was acknowledged is safe; the backup goes on."
+            }
+            Self::Refused(why) => why.advice(),
+            Self::Protocol { .. } => "Update both laptop and hub, then try again.",
+            Self::Pattern { .. } => "Correct the pattern: `berth exclude list` shows all.",
+            Self::Folder { error, .. } => error.advice(),
+            Self::Seal(error) => error.advice(),
+            Self::Tree { error, .. } => error.advice(),
+            Self::Object(error) => error.advice(),
+        }
+    }
 }
