@@ -1,0 +1,96 @@
+//! The secured link: frames of at most [`FRAME_SIZE_BYTES_MAX`] bytes over a stream of the radio.
+//!
+//! Invariant: at most [`STREAM_WINDOW_BYTES`] and one frame are handed to the radio and not drained yet.
+
+use berth_pairing::{Channel, ChannelError, MESSAGE_SIZE_BYTES_MAX, PLAIN_SIZE_BYTES_MAX, Receiver, Sender};
+use berth_radio::{Command, STREAM_WINDOW_BYTES, StreamId};
+use bytes::{Bytes, BytesMut};
+
+/// Largest frame: what one Noise message holds.
+pub const FRAME_SIZE_BYTES_MAX: usize = PLAIN_SIZE_BYTES_MAX;
+
+/// Length field before each message (Noise specification, section 13).
+const LENGTH_SIZE_BYTES: usize = 2;
+
+/// One end of a link.
+pub(crate) struct Link {
+    pub(crate) stream: StreamId,
+    sender: Sender,
+    receiver: Receiver,
+    arrived: BytesMut,
+    undrained: usize,
+}
+
+impl Link {
+    /// `arrived`: what came on the stream after the handshake's last message.
+    pub(crate) fn new(stream: StreamId, channel: Channel, arrived: BytesMut) -> Self {
+        let (sender, receiver) = channel.split();
+        Self {
+            stream,
+            sender,
+            receiver,
+            arrived,
+            undrained: 0,
+        }
+    }
+
+    /// Seals one frame into a command for the radio.
+    pub(crate) fn send(&mut self, frame: &[u8]) -> Result<Command, ChannelError> {
+        let mut piece = BytesMut::with_capacity(LENGTH_SIZE_BYTES + frame.len() + 16);
+        self.sender.seal_framed(frame, &mut piece)?;
+        self.undrained += piece.len();
+        Ok(Command::Write {
+            stream: self.stream,
+            piece: piece.freeze(),
+        })
+    }
+
+    /// Bytes that may be sent now.
+    pub(crate) const fn room(&self) -> usize {
+        STREAM_WINDOW_BYTES.saturating_sub(self.undrained)
+    }
+
+    pub(crate) const fn drained(&mut self, bytes: usize) {
+        self.undrained = self.undrained.saturating_sub(bytes);
+    }
+
+    /// Takes what arrived; gives each whole frame to `out`.
+    pub(crate) fn arrived(&mut self, piece: &[u8], mut out: impl FnMut(Bytes)) -> Result<(), ChannelError> {
+        self.arrived.extend_from_slice(piece);
+        while let Some(frame) = self.receiver.open_framed(&mut self.arrived)? {
+            out(frame.freeze());
+        }
+        Ok(())
+    }
+}
+
+/// Puts its length before a message of the link's handshake.
+pub(crate) fn framed(message: &[u8]) -> Bytes {
+    let length = u16::try_from(message.len()).expect("a handshake message is far below 64 KiB");
+    let mut piece = BytesMut::with_capacity(LENGTH_SIZE_BYTES + message.len());
+    piece.extend_from_slice(&length.to_be_bytes());
+    piece.extend_from_slice(message);
+    piece.freeze()
+}
+
+/// Takes the first message off a stream, once it is whole. `Err`: it will never be one of a handshake.
+pub(crate) fn first_message(arrived: &mut BytesMut) -> Result<Option<BytesMut>, ChannelError> {
+    let Some(length) = arrived.first_chunk::<LENGTH_SIZE_BYTES>() else {
+        return Ok(None);
+    };
+    let size_bytes = usize::from(u16::from_be_bytes(*length));
+    if size_bytes > HANDSHAKE_SIZE_BYTES_MAX {
+        return Err(ChannelError::TooLong { size_bytes });
+    }
+    if arrived.len() < LENGTH_SIZE_BYTES + size_bytes {
+        return Ok(None);
+    }
+    let mut message = arrived.split_to(LENGTH_SIZE_BYTES + size_bytes);
+    Ok(Some(message.split_off(LENGTH_SIZE_BYTES)))
+}
+
+/// A message of NNpsk0 has 48 bytes; what is longer comes from somebody else.
+const HANDSHAKE_SIZE_BYTES_MAX: usize = 256;
+
+/// What an unproven stream may send before it is closed.
+pub(crate) const UNPROVEN_SIZE_BYTES_MAX: usize = MESSAGE_SIZE_BYTES_MAX;
