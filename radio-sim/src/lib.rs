@@ -13,6 +13,7 @@ mod disk;
 mod faults;
 mod profile;
 mod radio;
+mod remote;
 
 mod trace;
 
@@ -23,4 +24,5 @@ pub use faults::Faults;
 pub use profile::{Profile, Stall};
 pub use radio::{MAILBOX_EVENTS_MAX, SharedAir, SimRadio};
 
+pub use remote::*;
 pub use trace::{STREAM_LINE_BYTES, TRACE_LINES_MAX, Trace, TraceTo};

@@ -126,6 +126,13 @@ impl SharedAir {
         state.ring_everyone();
     }
 
+    pub(crate) fn is_attached(&self, port: PortId) -> bool {
+        self.lock()
+            .boxes
+            .get(port.index())
+            .is_some_and(|mailbox| mailbox.open)
+    }
+
     pub(crate) fn command(&self, port: PortId, command: Command) {
         let now = self.0.clock.now();
         let mut state = self.lock();

@@ -5,7 +5,7 @@
 //! Invariant: a radio never delivers more than was sent, and never in another order within one stream; GATT frames
 //! may be lost, repeated and swapped, so whoever uses them numbers them.
 
-mod conformance;
+pub mod conformance;
 mod contract;
 
 pub use contract::*;

@@ -5,6 +5,7 @@
 //! Invariant: pieces are handed on, never copied; a cut slices one.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use berth_radio::{
     Event, STREAM_PIECE_SIZE_BYTES_MAX, STREAM_WINDOW_BYTES, STREAM_WINDOW_PIECES, StreamId, Time,
@@ -15,6 +16,7 @@ use super::agenda::Action;
 use super::port::PortId;
 use super::wifi::GroupKey;
 use super::{Air, Cut};
+use crate::Profile;
 use crate::trace::STREAM_LINE_BYTES;
 
 /// Bytes of one stream that a paced receiver may leave untaken before its sender is stopped.
@@ -80,14 +82,15 @@ struct Lane {
     leave_planned: bool,
     arrival_planned: bool,
     closing: bool,
-    next_stall: Time,
+    /// Drawn when the link first stalls now and then.
+    next_stall: Option<Time>,
     carried_bytes: u64,
     traced_bytes: u64,
     sum: crc32fast::Hasher,
 }
 
 impl Lane {
-    fn new(next_stall: Time) -> Self {
+    fn new() -> Self {
         Self {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -97,7 +100,7 @@ impl Lane {
             leave_planned: false,
             arrival_planned: false,
             closing: false,
-            next_stall,
+            next_stall: None,
             carried_bytes: 0,
             traced_bytes: 0,
             sum: crc32fast::Hasher::new(),
@@ -122,7 +125,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(group: GroupKey, ports: [PortId; 2], ids: [StreamId; 2], next_stall: Time) -> Self {
+    pub(super) fn new(group: GroupKey, ports: [PortId; 2], ids: [StreamId; 2]) -> Self {
         let end = |side: Side| StreamEnd {
             port: side.of(ports),
             id: side.of(ids),
@@ -131,7 +134,7 @@ impl Stream {
         Self {
             group,
             ends: [end(Side::Station), end(Side::Owner)],
-            lanes: [Lane::new(next_stall), Lane::new(next_stall)],
+            lanes: [Lane::new(), Lane::new()],
             apart: false,
             dead: false,
             epoch: 0,
@@ -190,12 +193,11 @@ impl Air {
         if late {
             starts += late_by;
         }
-        let stalls = profile.stall.filter(|_| starts >= next_stall);
-        if let Some(stall) = stalls {
-            starts += stall.length;
+        let (stalled, next_stall) = self.draw_stall(&profile, starts, next_stall);
+        if stalled > Duration::ZERO {
+            starts += stalled;
             self.note(sender, format_args!("the link stalls"));
         }
-        let drawn_stall = stalls.map(|_| self.draw_stall_gap(&profile));
         let leaves_at = starts.saturating_add(profile.airtime(size_bytes));
         if let Some(group) = self.groups.get_mut(&group) {
             *from.of_mut(&mut group.free_at) = leaves_at;
@@ -203,9 +205,24 @@ impl Air {
         if let Some(stream) = self.streams.get_mut(&key) {
             let lane = from.of_mut(&mut stream.lanes);
             lane.leave_planned = true;
-            lane.next_stall = drawn_stall.unwrap_or(lane.next_stall);
+            lane.next_stall = next_stall;
         }
         self.schedule_at(leaves_at, sender, Action::Leaves { stream: key, from });
+    }
+
+    /// How long the profile's link stands still now, and when it next does.
+    fn draw_stall(&mut self, profile: &Profile, at: Time, next: Option<Time>) -> (Duration, Option<Time>) {
+        let Some(stall) = profile.stall else {
+            return (Duration::ZERO, None);
+        };
+        match next {
+            Some(next) if at < next => (Duration::ZERO, Some(next)),
+            Some(_) | None => {
+                let gap = self.stream_chance.between(stall.gap_min, stall.gap_max);
+                let length = next.map_or(Duration::ZERO, |_| stall.length);
+                (length, Some(at.saturating_add(length + gap)))
+            }
+        }
     }
 
     pub(super) fn piece_leaves(&mut self, key: StreamKey, from: Side) {

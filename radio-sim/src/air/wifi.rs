@@ -8,7 +8,6 @@ use super::Air;
 use super::agenda::Action;
 use super::port::{Owning, PortId, Station};
 use super::stream::{Side, Stream};
-use crate::Profile;
 
 /// Stations of one group: what access points of this size commonly take.
 pub(super) const STATIONS_MAX: usize = 8;
@@ -284,19 +283,9 @@ impl Air {
                     StreamId(it.next_stream)
                 })
         });
-        let first_stall = self.draw_stall_gap(&self.profile_between(ports[0], ports[1]));
-        self.streams
-            .insert(key, Stream::new(group, ports, ids, first_stall));
+        self.streams.insert(key, Stream::new(group, ports, ids));
         for side in [Side::Owner, Side::Station] {
             self.emit(side.of(ports), Event::StreamOpened { stream: side.of(ids) });
         }
-    }
-
-    /// When the next stall of the profile is due; far away without stalls.
-    pub(super) fn draw_stall_gap(&mut self, profile: &Profile) -> Time {
-        let gap = profile
-            .stall
-            .map(|stall| self.stream_chance.between(stall.gap_min, stall.gap_max));
-        gap.map_or(Time::MAX, |gap| self.now.saturating_add(gap))
     }
 }
