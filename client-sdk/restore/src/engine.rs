@@ -202,7 +202,8 @@ fn entry(node: Node) -> Entry {
     Entry {
         name,
         kind,
-        mode: unix_mode(meta.mode.unwrap_or(0o600)),
+        // restic leaves out what is zero.
+        mode: unix_mode(meta.mode.unwrap_or(0)),
         uid: meta.uid.unwrap_or(0),
         gid: meta.gid.unwrap_or(0),
         modified: meta.mtime.map(time),

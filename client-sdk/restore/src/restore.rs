@@ -170,6 +170,8 @@ impl Restore<'_> {
                     Err(source) => self.problem(&path, Trouble::Content(source)),
                 }
             }
+            // The writers end when there can be no more files.
+            drop(jobs);
             later
         })
     }
