@@ -210,3 +210,96 @@ impl Sighting {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn key(byte: u8) -> BeaconKey {
+        BeaconKey::from_bytes([byte; BEACON_KEY_SIZE_BYTES])
+    }
+
+    fn keys(byte: u8) -> BeaconKeys {
+        BeaconKeys {
+            current: key(byte),
+            previous: Vec::new(),
+        }
+    }
+
+    fn rng() -> ChaCha20Rng {
+        ChaCha20Rng::seed_from_u64(1)
+    }
+
+    fn sighting(byte: u8, window_open: bool) -> Sighting {
+        let beacon = Beacons::default().at(Time::ZERO, &keys(byte), window_open, &mut rng());
+        Sighting::of(&beacon).unwrap()
+    }
+
+    #[test]
+    fn a_paired_laptop_recognises_its_hub_and_nobody_else_does() {
+        let seen = sighting(1, false);
+        assert!(seen.is_of(&key(1)) && !seen.is_of(&key(2)));
+        assert_eq!(seen.recognise([&key(3), &key(1), &key(2)]), Some(1));
+        assert_eq!(seen.recognise([&key(3), &key(2)]), None);
+        assert_eq!(seen.recognise([]), None);
+    }
+
+    #[test]
+    fn everybody_sees_whether_the_window_is_open() {
+        assert!(sighting(1, true).is_window_open());
+        assert!(!sighting(1, false).is_window_open());
+        assert!(sighting(1, true).is_of(&key(1)));
+    }
+
+    #[test]
+    fn a_beacon_with_any_bit_changed_is_not_recognised() {
+        let beacon = sighting(1, true).beacon;
+        for bit in 0..8 * beacon.len() {
+            let mut changed = beacon;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                !Sighting::of(&changed).is_some_and(|seen| seen.is_of(&key(1))),
+                "bit {bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_beacon_is_left_alone() {
+        for advertised in [
+            &[][..],
+            &[0x10; BEACON_SIZE_BYTES - 1],
+            &[0x20; BEACON_SIZE_BYTES],
+            &[0x10; 21],
+        ] {
+            assert_eq!(Sighting::of(advertised), None);
+        }
+    }
+
+    #[test]
+    fn a_beacon_changes_every_few_minutes_with_the_window_and_with_the_keys() {
+        let (mut beacons, mut rng) = (Beacons::default(), rng());
+        let first = beacons.at(Time::ZERO, &keys(1), false, &mut rng);
+        let just_before = BEACON_PERIOD - Duration::from_millis(1);
+        assert_eq!(beacons.at(just_before, &keys(1), false, &mut rng), first);
+        assert_eq!(beacons.next_at(), Some(BEACON_PERIOD));
+        let second = beacons.at(BEACON_PERIOD, &keys(1), false, &mut rng);
+        let third = beacons.at(BEACON_PERIOD, &keys(1), true, &mut rng);
+        let fourth = beacons.at(BEACON_PERIOD, &keys(2), true, &mut rng);
+        for (one, other) in [(first, second), (second, third), (third, fourth)] {
+            assert!(
+                one[1..=NONCE_SIZE_BYTES] != other[1..=NONCE_SIZE_BYTES],
+                "a nonce was used again"
+            );
+        }
+        assert!(Sighting::of(&fourth).unwrap().is_of(&key(2)));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", key(0x41)), "BeaconKey(..)");
+    }
+}

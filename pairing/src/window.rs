@@ -231,3 +231,86 @@ impl fmt::Debug for Window {
         shown.finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn open() -> (Window, ChaCha20Rng) {
+        let (mut window, mut rng) = (Window::default(), ChaCha20Rng::seed_from_u64(1));
+        assert_eq!(window.closed(Time::ZERO), Some(Closed::NeverOpened));
+        window.open(Time::ZERO, &mut rng);
+        (window, rng)
+    }
+
+    #[test]
+    fn a_window_closes_by_itself_after_two_minutes() {
+        let (mut window, _) = open();
+        let just_before = WINDOW_MAX - Duration::from_millis(1);
+        window.tick(just_before);
+        assert_eq!(
+            (window.closed(just_before), window.next_at()),
+            (None, Some(WINDOW_MAX))
+        );
+        assert_eq!(
+            window.closed(WINDOW_MAX),
+            Some(Closed::Expired),
+            "open until somebody says tick"
+        );
+        window.tick(WINDOW_MAX);
+        assert_eq!(
+            (window.closed(Time::ZERO), window.next_at()),
+            (Some(Closed::Expired), None)
+        );
+    }
+
+    #[test]
+    fn the_third_guess_may_still_be_the_right_one() {
+        let (mut window, _) = open();
+        let mut guesses: Vec<_> = (0..GUESSES_MAX)
+            .map(|_| window.guess(Time::ZERO).unwrap())
+            .collect();
+        assert!(window.guess(Time::ZERO).is_err());
+        let last = guesses.pop().unwrap();
+        for guess in guesses {
+            window.failed(guess);
+        }
+        assert_eq!(window.holds(Time::ZERO, &last), Ok(()));
+        window.succeeded(last);
+        assert_eq!(window.closed(Time::ZERO), Some(Closed::Paired));
+    }
+
+    #[test]
+    fn a_new_opening_has_a_new_code_and_guesses_of_its_own() {
+        let (mut window, mut rng) = open();
+        let old = window.guess(Time::ZERO).unwrap();
+        let before = window.code(Time::ZERO).unwrap().to_text();
+        let code = window.open(Time::ZERO, &mut rng);
+        assert_ne!(code.to_text(), before);
+        assert_eq!(window.holds(Time::ZERO, &old), Err(Closed::ByHand));
+        window.failed(old);
+        assert_eq!(window.guesses_left(), GUESSES_MAX);
+        window.close();
+        assert_eq!(window.closed(Time::ZERO), Some(Closed::ByHand));
+        window.tick(WINDOW_MAX);
+        assert_eq!(
+            window.closed(WINDOW_MAX),
+            Some(Closed::ByHand),
+            "the reason was forgotten"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_code() {
+        let (window, _) = open();
+        let shown = format!("{window:?}");
+        let code = window.code(Time::ZERO).unwrap().to_text();
+        assert!(
+            !shown.contains(&code[..4]) && shown.contains("guesses_left: 3"),
+            "{shown}"
+        );
+    }
+}

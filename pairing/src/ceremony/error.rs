@@ -45,6 +45,9 @@ pub enum PairingError {
     /// Our own trust list could not be written.
     #[error("the pairing could not be stored")]
     NotStored,
+    /// Laptop: the hub refused, for a reason that its own log tells.
+    #[error("the hub refused to pair")]
+    Refused,
     /// Laptop: the hub could not store the pairing.
     #[error("the hub could not store the pairing")]
     HubNotStored,
@@ -91,6 +94,9 @@ impl PairingError {
                 "Keep laptop and hub near each other and try again; the code may need to be a new one."
             }
             Self::NotStored => "Look at the disk: the trust list could not be written. Then pair again.",
+            Self::Refused => {
+                "Look at the hub: it says why it refused. Then run `berthctl pair` there and try again."
+            }
             Self::HubNotStored => "Look at the hub's disk: it could not store the pairing. Then pair again.",
             Self::Unconfirmed => "If the laptop says that it is paired, all is well. Else pair it again.",
         }

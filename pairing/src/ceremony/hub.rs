@@ -13,7 +13,7 @@ use crate::window::{Guess, Window};
 use crate::{BeaconKey, Channel, Identity, Name, Peer, Role};
 
 /// Pairs this hub with the laptop on one connection. One value for each connection; the guesses are the [`Window`]'s.
-/// See [`crate::ceremony`].
+/// The messages are described at the head of `ceremony/mod.rs`.
 pub struct HubPairing {
     identity: Arc<Identity>,
     name: Name,
@@ -66,9 +66,16 @@ impl HubPairing {
         rng: &mut dyn CryptoRngCore,
         out: &mut Vec<Effect>,
     ) {
-        if matches!(self.state, State::Over) || matches!(input, Input::Tick) && now < self.deadline {
+        let is_late = now >= self.deadline;
+        let input = match input {
+            Input::Tick if !is_late => return,
+            Input::Message(_) if is_late => Input::Tick,
+            Input::Tick | Input::Message(_) | Input::Stored | Input::NotStored | Input::Closed => input,
+        };
+        if matches!(self.state, State::Over) {
             return;
         }
+        let is_connected = !matches!(input, Input::Closed);
         let state = std::mem::replace(&mut self.state, State::Over);
         match self.step(state, now, input, window, rng, out) {
             Ok(state) => {
@@ -76,7 +83,7 @@ impl HubPairing {
                 self.deadline = now + PAIRING_STEP_MAX;
             }
             Err(error) => {
-                if !matches!(error, PairingError::Lost) {
+                if is_connected {
                     out.push(Effect::Send(message::refused(&error)));
                 }
                 out.push(Effect::Failed(error));

@@ -11,7 +11,8 @@ use super::{Effect, Input, PAIRING_STEP_MAX, PairingError};
 use crate::noise::{Handshake, Keys, Pattern, Side};
 use crate::{BEACON_KEY_SIZE_BYTES, BeaconKey, Channel, Identity, Name, PairingCode, Peer, Role};
 
-/// Pairs this laptop with the hub that shows a code. One value for each attempt; see [`crate::ceremony`].
+/// Pairs this laptop with the hub that shows a code. One value for each attempt. The messages are described at the head
+/// of `ceremony/mod.rs`.
 pub struct LaptopPairing {
     identity: Arc<Identity>,
     name: Name,
@@ -63,11 +64,17 @@ impl LaptopPairing {
 
     /// Takes one input. Fails closed: whatever may not come now ends the ceremony.
     pub fn handle(&mut self, now: Time, input: Input, rng: &mut dyn CryptoRngCore, out: &mut Vec<Effect>) {
-        if matches!(self.state, State::Over) || matches!(input, Input::Tick) && now < self.deadline {
+        let is_late = now >= self.deadline;
+        let input = match input {
+            Input::Tick if !is_late => return,
+            Input::Message(_) if is_late => Input::Tick,
+            Input::Tick | Input::Message(_) | Input::Stored | Input::NotStored | Input::Closed => input,
+        };
+        if matches!(self.state, State::Over) {
             return;
         }
         let state = std::mem::replace(&mut self.state, State::Over);
-        match self.step(state, now, input, rng, out) {
+        match self.step(state, input, rng, out) {
             Ok(state) => {
                 self.state = state;
                 self.deadline = now + PAIRING_STEP_MAX;
@@ -79,7 +86,6 @@ impl LaptopPairing {
     fn step(
         &self,
         state: State,
-        now: Time,
         input: Input,
         rng: &mut dyn CryptoRngCore,
         out: &mut Vec<Effect>,
@@ -87,7 +93,6 @@ impl LaptopPairing {
         match (state, input) {
             (_, Input::Closed) => Err(PairingError::Lost),
             (_, Input::Tick) => Err(PairingError::Silent),
-            (_, Input::Message(_)) if now >= self.deadline => Err(PairingError::Silent),
             (state, Input::Message(bytes)) => self.message(state, &bytes, rng, out),
             (State::Storing { hub, mut channel }, Input::Stored) => {
                 let sealed = channel

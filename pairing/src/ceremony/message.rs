@@ -76,6 +76,7 @@ const REASON_EXPIRED: u8 = 3;
 const REASON_NOT_OPEN: u8 = 4;
 const REASON_VERSION: u8 = 5;
 const REASON_NOT_STORED: u8 = 6;
+const REASON_SILENT: u8 = 7;
 
 /// Tells the laptop why it is refused. The window is open or was a moment ago, which the beacon says as well.
 pub(crate) fn refused(error: &PairingError) -> Bytes {
@@ -86,12 +87,13 @@ pub(crate) fn refused(error: &PairingError) -> Bytes {
         PairingError::Closed(Closed::NeverOpened | Closed::Paired | Closed::ByHand) => (REASON_NOT_OPEN, 0),
         PairingError::Version { .. } => (REASON_VERSION, VERSION),
         PairingError::NotStored => (REASON_NOT_STORED, 0),
+        PairingError::Silent => (REASON_SILENT, 0),
         PairingError::ForeignHub
         | PairingError::Certificate(_)
         | PairingError::OtherKey
         | PairingError::WrongRole
         | PairingError::Malformed
-        | PairingError::Silent
+        | PairingError::Refused
         | PairingError::Lost
         | PairingError::HubNotStored
         | PairingError::Unconfirmed
@@ -108,7 +110,8 @@ fn refusal(reason: u8, detail: u8) -> PairingError {
         REASON_NOT_OPEN => PairingError::Closed(Closed::ByHand),
         REASON_VERSION => PairingError::Version { version: detail },
         REASON_NOT_STORED => PairingError::HubNotStored,
-        _ => PairingError::Malformed,
+        REASON_SILENT => PairingError::Silent,
+        _ => PairingError::Refused,
     }
 }
 

@@ -12,12 +12,11 @@
 //! Media: what was not synced may be missing, cut anywhere, zeros or garbage; what was synced stays, but for bits that
 //! rot.
 
+mod error;
 mod record;
+mod state;
 #[cfg(test)]
 mod tests;
-
-use std::collections::BTreeMap;
-use std::io;
 
 use berth_disk::{Disk, DiskFile, SharedDisk, parent};
 use rand_core::CryptoRngCore;
@@ -25,7 +24,9 @@ use zeroize::Zeroizing;
 
 use crate::beacon::{BeaconKeys, OLD_KEY_MAX};
 use crate::{BeaconKey, DeviceId, NoiseKey, Peer, Standing};
+pub use error::TrustError;
 use record::{Change, Checksum, RECORD_SIZE_BYTES};
+use state::State;
 
 /// Trusted devices in one list (DESIGN.md, section 7).
 pub const PEERS_MAX: usize = 1_000;
@@ -51,22 +52,6 @@ pub struct TrustList {
     /// Revocations that hold but could not be written; they go before the next record.
     unwritten: Vec<(Change, i64)>,
     state: State,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    devices: BTreeMap<DeviceId, Known>,
-    by_noise: BTreeMap<NoiseKey, DeviceId>,
-    own: Option<BeaconKey>,
-    /// Own keys of before with the time when they were replaced, newest first.
-    old: Vec<(BeaconKey, i64)>,
-}
-
-#[derive(Debug)]
-struct Known {
-    peer: Peer,
-    paired_at_ns: i64,
-    is_revoked: bool,
 }
 
 impl TrustList {
@@ -342,49 +327,6 @@ fn create(disk: &dyn Disk, path: &str) -> Result<u64, TrustError> {
     Ok(0)
 }
 
-impl State {
-    fn apply(&mut self, change: Change, at_ns: i64) {
-        match change {
-            Change::Begun | Change::Synced => {}
-            Change::Paired(peer) => {
-                let device = peer.device;
-                let noise = peer.noise;
-                let known = Known {
-                    peer,
-                    paired_at_ns: at_ns,
-                    is_revoked: false,
-                };
-                if let Some(before) = self.devices.insert(device, known) {
-                    self.by_noise.remove(&before.peer.noise);
-                }
-                self.by_noise.insert(noise, device);
-            }
-            Change::Revoked { device, own } => {
-                if let Some(known) = self.devices.get_mut(&device) {
-                    known.is_revoked = true;
-                    known.peer.beacon = None;
-                }
-                if let Some(own) = own {
-                    self.take_own(own, at_ns);
-                }
-            }
-            Change::OwnBeacon(own) => self.take_own(own, at_ns),
-            Change::Beacon { device, key } => {
-                if let Some(known) = self.devices.get_mut(&device).filter(|known| !known.is_revoked) {
-                    known.peer.beacon = Some(key);
-                }
-            }
-        }
-    }
-
-    fn take_own(&mut self, own: BeaconKey, at_ns: i64) {
-        if let Some(before) = self.own.replace(own) {
-            self.old.insert(0, (before, at_ns));
-            self.old.truncate(PEERS_MAX);
-        }
-    }
-}
-
 impl std::fmt::Debug for TrustList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TrustList")
@@ -392,46 +334,5 @@ impl std::fmt::Debug for TrustList {
             .field("records", &self.records)
             .field("trusted", &self.peers().count())
             .finish_non_exhaustive()
-    }
-}
-
-/// A trust list that could not be read or changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrustError {
-    /// Changed by something else than a power cut.
-    #[error("the trust list is damaged at record {record}")]
-    Damaged {
-        /// The first record that is not what was written.
-        record: u64,
-    },
-    /// The disk failed.
-    #[error("the trust list cannot be read or written")]
-    Disk(#[from] io::Error),
-    /// [`PEERS_MAX`] devices are trusted.
-    #[error("{PEERS_MAX} devices are trusted already")]
-    TooMany,
-    /// [`RECORDS_MAX`] records.
-    #[error("the trust list has no room for another record")]
-    Full,
-    /// Not a trusted device.
-    #[error("no such device in the trust list")]
-    UnknownDevice,
-}
-
-impl TrustError {
-    /// What the person at the desk can do about it.
-    #[must_use]
-    pub const fn advice(&self) -> &'static str {
-        match self {
-            Self::Damaged { .. } => {
-                "Nobody is let in until this is solved. Look at the disk; put back the newest copy of the trust list if \
-                 no device was revoked since, or remove it and pair every device again."
-            }
-            Self::Disk(_) => "Look at the disk: is it full, read-only or failing? Then try again.",
-            Self::TooMany => "Revoke a device that is no longer used, then pair again.",
-            Self::Full => "Set this device up anew: remove the trust list and pair every device again.",
-            Self::UnknownDevice => "Look at the list of devices: run `berthctl devices`.",
-        }
     }
 }

@@ -11,11 +11,17 @@
 //! ones have overtaken is sent again at once (RFC 5681).
 //! Invariant: messages come out whole, in order, once; at most [`WINDOW_FRAMES`] frames are held on either side.
 
+mod error;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use berth_radio::Time;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+pub use error::CarrierError;
 
 /// Longest message (DESIGN.md, section 7).
 pub const BLE_MESSAGE_SIZE_BYTES_MAX: usize = 4096;
@@ -372,39 +378,6 @@ impl RoundTrip {
                 smoothed: before.smoothed * 7 / 8 + sample / 8,
                 variation: before.variation * 3 / 4 + before.smoothed.abs_diff(sample) / 4,
             },
-        }
-    }
-}
-
-/// Why a connection carries no messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CarrierError {
-    /// The connection's frames are smaller than Bluetooth LE's smallest.
-    #[error("frames of {mtu_bytes} bytes are too small")]
-    FrameTooSmall {
-        /// As told by the radio.
-        mtu_bytes: usize,
-    },
-    /// A message over the limit.
-    #[error("a message of more than {BLE_MESSAGE_SIZE_BYTES_MAX} bytes")]
-    TooLong,
-    /// Too much waits to be sent.
-    #[error("more than {QUEUE_SIZE_BYTES_MAX} bytes wait to be sent")]
-    Full,
-    /// No progress for [`GIVE_UP_AFTER`].
-    #[error("no answer for {} s", GIVE_UP_AFTER.as_secs())]
-    Lost,
-}
-
-impl CarrierError {
-    /// What the person at the desk can do about it.
-    #[must_use]
-    pub const fn advice(&self) -> &'static str {
-        match self {
-            Self::FrameTooSmall { .. } => "The Bluetooth adapter is too old, or broken. Try another one.",
-            Self::TooLong | Self::Full => "Laptop and hub disagree. Update both.",
-            Self::Lost => "Bring laptop and hub nearer to each other; the laptop tries again by itself.",
         }
     }
 }

@@ -10,11 +10,15 @@
 //! Prologue: [`PROTOCOL_NAME`], hello, the hub's answer. The fresh bytes make a recorded message 1 worthless: it opens
 //! for this one connection only. What an outsider gets is the same in every case: a closed connection.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand_core::CryptoRngCore;
+use zeroize::Zeroizing;
 
 use crate::noise::{Handshake, Keys, Pattern, Side};
 use crate::{Channel, DeviceId, Identity, NoiseKey, Peer, Standing};
@@ -57,13 +61,8 @@ pub struct LaptopHandshake {
 }
 
 enum LaptopState {
-    AwaitFresh {
-        own: zeroize::Zeroizing<[u8; 32]>,
-        hub: NoiseKey,
-    },
-    AwaitAnswer {
-        handshake: Box<Handshake>,
-    },
+    AwaitFresh { own: Zeroizing<[u8; 32]>, hub: NoiseKey },
+    AwaitAnswer { handshake: Box<Handshake> },
     Over,
 }
 
@@ -81,7 +80,7 @@ impl LaptopHandshake {
     #[must_use]
     pub fn begin(identity: &Identity, hub: &Peer) -> (Self, Bytes) {
         let state = LaptopState::AwaitFresh {
-            own: zeroize::Zeroizing::new(*identity.noise_secret()),
+            own: Zeroizing::new(*identity.noise_secret()),
             hub: hub.noise,
         };
         (Self { state }, Bytes::from_static(&LAPTOP_HELLO))

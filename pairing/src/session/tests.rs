@@ -1,0 +1,205 @@
+//! Session handshakes: who is let in, and everybody who is not.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use super::*;
+use crate::{Name, Role};
+
+/// A laptop and a hub that are paired, and what the hub's trust list says.
+struct Paired {
+    rng: ChaCha20Rng,
+    laptop: Identity,
+    hub: Identity,
+    list: BTreeMap<NoiseKey, Standing>,
+}
+
+fn peer(identity: &Identity, role: Role) -> Peer {
+    Peer::new(&identity.certificate(role, &Name::reduce("x")), None)
+}
+
+impl Paired {
+    fn new(seed: u64) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let (laptop, hub) = (Identity::generate(&mut rng), Identity::generate(&mut rng));
+        let list = BTreeMap::from([(laptop.noise(), Standing::Trusted(peer(&laptop, Role::Laptop)))]);
+        Self {
+            rng,
+            laptop,
+            hub,
+            list,
+        }
+    }
+
+    /// Up to the laptop's first Noise message.
+    fn begin(&mut self) -> (LaptopHandshake, HubHandshake, Bytes) {
+        let (mut laptop, hello) = LaptopHandshake::begin(&self.laptop, &peer(&self.hub, Role::Hub));
+        let (hub, fresh) = HubHandshake::answer(&self.hub, &hello, &mut self.rng).unwrap();
+        let LaptopStep::Send(first) = laptop.handle(&fresh, &mut self.rng).unwrap() else {
+            panic!("done without having proved anything");
+        };
+        (laptop, hub, first)
+    }
+
+    fn finish(&self, hub: HubHandshake, message: &[u8]) -> Result<Admitted, HandshakeError> {
+        hub.finish(message, |noise| {
+            self.list.get(noise).cloned().unwrap_or(Standing::Unknown)
+        })
+    }
+}
+
+#[test]
+fn paired_devices_get_a_channel_and_know_each_other() {
+    let mut paired = Paired::new(1);
+    let (mut laptop, hub, first) = paired.begin();
+    let mut admitted = paired.finish(hub, &first).unwrap();
+    assert_eq!(admitted.laptop.device, paired.laptop.device());
+    let LaptopStep::Done(mut channel) = laptop.handle(&admitted.answer, &mut paired.rng).unwrap() else {
+        panic!("not done");
+    };
+    assert_eq!(channel.handshake_hash(), admitted.channel.handshake_hash());
+    assert_eq!(
+        admitted.channel.open(&channel.seal(b"up").unwrap()).unwrap(),
+        "up"
+    );
+    assert_eq!(
+        channel.open(&admitted.channel.seal(b"down").unwrap()).unwrap(),
+        "down"
+    );
+    assert_eq!(
+        laptop.handle(b"", &mut paired.rng).unwrap_err(),
+        HandshakeError::Over
+    );
+}
+
+#[test]
+fn a_replayed_handshake_has_no_effect() {
+    let mut paired = Paired::new(2);
+    let (_, hub, recorded) = paired.begin();
+    assert!(paired.finish(hub, &recorded).is_ok());
+    let (_, hub, _) = paired.begin();
+    let error = paired.finish(hub, &recorded).unwrap_err();
+    assert_eq!(error, HandshakeError::Stale);
+    assert!(error.advice().contains("nobody was let in"), "{}", error.advice());
+}
+
+#[test]
+fn a_revoked_laptop_is_refused_and_told_what_to_do() {
+    let mut paired = Paired::new(3);
+    let device = paired.laptop.device();
+    paired
+        .list
+        .insert(paired.laptop.noise(), Standing::Revoked(device));
+    let (laptop, hub, first) = paired.begin();
+    assert_eq!(
+        paired.finish(hub, &first).unwrap_err(),
+        HandshakeError::Revoked { device }
+    );
+    // All it sees is a closed connection.
+    let error = laptop.closed();
+    assert_eq!(error, HandshakeError::Refused);
+    assert!(error.advice().contains("revoked") && error.advice().contains("`berth pair CODE`"));
+}
+
+#[test]
+fn an_unknown_laptop_is_refused() {
+    let mut paired = Paired::new(4);
+    paired.list.clear();
+    let (_, hub, first) = paired.begin();
+    assert_eq!(paired.finish(hub, &first).unwrap_err(), HandshakeError::Unknown);
+}
+
+#[test]
+fn a_hub_without_the_paired_hubs_key_cannot_answer() {
+    let mut paired = Paired::new(5);
+    let (mut laptop, _, first) = paired.begin();
+    // It can neither read the laptop's key ...
+    let foreign = Identity::generate(&mut paired.rng);
+    let (_, hello) = LaptopHandshake::begin(&paired.laptop, &peer(&paired.hub, Role::Hub));
+    let (hub, _) = HubHandshake::answer(&foreign, &hello, &mut paired.rng).unwrap();
+    assert_eq!(paired.finish(hub, &first).unwrap_err(), HandshakeError::Stale);
+    // ... nor make an answer.
+    let error = laptop.handle(&[7; 48], &mut paired.rng).unwrap_err();
+    assert_eq!(error, HandshakeError::ForeignHub);
+    assert!(
+        error.advice().contains("Do not trust this hub"),
+        "{}",
+        error.advice()
+    );
+}
+
+#[test]
+fn another_version_is_refused_by_name() {
+    let mut paired = Paired::new(6);
+    let error = HubHandshake::answer(&paired.hub, &[HELLO, 2], &mut paired.rng).unwrap_err();
+    assert_eq!(error, HandshakeError::Version { version: 2 });
+    assert!(error.advice().contains("Update"));
+    let (mut laptop, _) = LaptopHandshake::begin(&paired.laptop, &peer(&paired.hub, Role::Hub));
+    let error = laptop.handle(&[FRESH, 2], &mut paired.rng).unwrap_err();
+    assert_eq!(error, HandshakeError::Version { version: 2 });
+}
+
+#[test]
+fn a_first_message_says_what_a_connection_is_for() {
+    assert_eq!(Opening::of(&LAPTOP_HELLO), Some(Opening::Session));
+    assert_eq!(Opening::of(&[0x02, 1, 0x41]), Some(Opening::Pairing));
+    assert_eq!(Opening::of(&[]), None);
+    assert_eq!(Opening::of(&[0x16, 3, 1]), None);
+}
+
+#[test]
+fn the_laptops_key_does_not_travel_in_the_clear() {
+    let mut paired = Paired::new(7);
+    let (_, _, first) = paired.begin();
+    let noise = paired.laptop.noise().0;
+    assert!(!first.windows(noise.len()).any(|window| window == noise));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_handshake() {
+    let run = |seed| {
+        let mut paired = Paired::new(seed);
+        let (_, hub, first) = paired.begin();
+        (first.clone(), paired.finish(hub, &first).unwrap().answer)
+    };
+    assert_eq!(run(8), run(8));
+    assert_ne!(run(8), run(9));
+}
+
+proptest! {
+    #[test]
+    fn a_changed_message_lets_nobody_in(at in 0..4_u8, place in any::<prop::sample::Index>(), bit in 0..8_u32) {
+        let mut paired = Paired::new(10);
+        let change = |message: &Bytes, now| {
+            let mut changed = message.to_vec();
+            if at == now {
+                changed[place.index(message.len())] ^= 1 << bit;
+            }
+            changed
+        };
+        let (mut laptop, hello) = LaptopHandshake::begin(&paired.laptop, &peer(&paired.hub, Role::Hub));
+        let done = (|| {
+            let (hub, fresh) = HubHandshake::answer(&paired.hub, &change(&hello, 0), &mut paired.rng)?;
+            let LaptopStep::Send(first) = laptop.handle(&change(&fresh, 1), &mut paired.rng)? else {
+                return Err(HandshakeError::Malformed);
+            };
+            let admitted = paired.finish(hub, &change(&first, 2))?;
+            laptop.handle(&change(&admitted.answer, 3), &mut paired.rng)
+        })();
+        prop_assert!(done.is_err());
+    }
+
+    #[test]
+    fn nonsense_lets_nobody_in(nonsense in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut paired = Paired::new(11);
+        let (mut laptop, hub, _) = paired.begin();
+        prop_assert!(paired.finish(hub, &nonsense).is_err());
+        prop_assert!(laptop.handle(&nonsense, &mut paired.rng).is_err());
+        if nonsense != LAPTOP_HELLO {
+            prop_assert!(HubHandshake::answer(&paired.hub, &nonsense, &mut paired.rng).is_err());
+        }
+    }
+}
