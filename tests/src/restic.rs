@@ -53,6 +53,7 @@ pub struct ResticSnapshot {
 pub struct Restic {
     repository: PathBuf,
     password_file: PathBuf,
+    cache: Option<PathBuf>,
 }
 
 impl Restic {
@@ -62,6 +63,16 @@ impl Restic {
         Self {
             repository: repository.into(),
             password_file: password_file.into(),
+            cache: None,
+        }
+    }
+
+    /// The same with a cache in `folder`, as restic works by default. Without it restic keeps none.
+    #[must_use]
+    pub fn with_cache(self, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            cache: Some(folder.into()),
+            ..self
         }
     }
 
@@ -130,8 +141,11 @@ impl Restic {
                 restic.env_remove(name);
             }
         }
+        match &self.cache {
+            Some(folder) => restic.arg("--cache-dir").arg(folder),
+            None => restic.arg("--no-cache"),
+        };
         let output = restic
-            .arg("--no-cache")
             .arg("--repo")
             .arg(&self.repository)
             .arg("--password-file")

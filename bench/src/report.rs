@@ -1,0 +1,129 @@
+//! The result, for people and as JSON.
+
+use std::fmt;
+use std::fs;
+use std::process::Command;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::Visit;
+use crate::measure::{Sample, median};
+
+/// Everything measured, and on what.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    restic: String,
+    cores: usize,
+    processor: String,
+    runs: u32,
+    pub(crate) speed: Vec<SpeedResult>,
+    pub(crate) change: Option<ChangeResult>,
+}
+
+/// One corpus, all rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct SpeedResult {
+    corpus: String,
+    restic_first: Vec<Sample>,
+    berth_first: Vec<Sample>,
+    restic_unchanged: Vec<Sample>,
+    berth_unchanged: Vec<Sample>,
+}
+
+/// What a changed disk image cost.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChangeResult {
+    pub(crate) image_bytes: u64,
+    pub(crate) restic_bytes: u64,
+    pub(crate) berth_bytes: u64,
+}
+
+impl Report {
+    /// An empty report that says where it was made.
+    pub(crate) fn of_this_machine(runs: u32) -> Result<Self> {
+        let version = Command::new("restic").arg("version").output();
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        Ok(Self {
+            restic: version
+                .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+                .map_err(|_| berth_tests::restic::ResticError::Missing)?,
+            cores: std::thread::available_parallelism()?.get(),
+            processor: cpuinfo
+                .lines()
+                .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+                .map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.to_owned()),
+            runs,
+            speed: Vec::new(),
+            change: None,
+        })
+    }
+}
+
+impl SpeedResult {
+    /// No rounds yet.
+    pub(crate) fn new(corpus: String) -> Self {
+        Self {
+            corpus,
+            restic_first: Vec::new(),
+            berth_first: Vec::new(),
+            restic_unchanged: Vec::new(),
+            berth_unchanged: Vec::new(),
+        }
+    }
+
+    /// Takes one measurement down.
+    pub(crate) fn add(&mut self, visit: Visit, is_berth: bool, sample: Sample) {
+        match (visit, is_berth) {
+            (Visit::First, false) => self.restic_first.push(sample),
+            (Visit::First, true) => self.berth_first.push(sample),
+            (Visit::Unchanged, false) => self.restic_unchanged.push(sample),
+            (Visit::Unchanged, true) => self.berth_unchanged.push(sample),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}; {}, {} cores; medians of {}",
+            self.restic, self.processor, self.cores, self.runs
+        )?;
+        if !self.speed.is_empty() {
+            writeln!(
+                f,
+                "\n{:<28} {:<10} {:>9} {:>9} {:>7}",
+                "corpus", "visit", "restic s", "berth s", "ratio"
+            )?;
+        }
+        for result in &self.speed {
+            for (visit, restic, berth) in [
+                ("first", &result.restic_first, &result.berth_first),
+                ("unchanged", &result.restic_unchanged, &result.berth_unchanged),
+            ] {
+                let [restic, berth] =
+                    [restic, berth].map(|samples| median(samples.iter().map(|sample| sample.seconds)));
+                writeln!(
+                    f,
+                    "{:<28} {visit:<10} {restic:>9.2} {berth:>9.2} {:>7.2}",
+                    result.corpus,
+                    berth / restic
+                )?;
+            }
+        }
+        if let Some(change) = &self.change {
+            let megabytes = |bytes: u64| bytes as f64 / 1e6;
+            writeln!(
+                f,
+                "\n200 scattered 4 KiB writes and a 1 MiB insertion in an image of {:.0} MB:\n  \
+                 restic adds {:.1} MB, Berth sends {:.1} MB, ratio {:.2}",
+                megabytes(change.image_bytes),
+                megabytes(change.restic_bytes),
+                megabytes(change.berth_bytes),
+                megabytes(change.berth_bytes) / megabytes(change.restic_bytes)
+            )?;
+        }
+        Ok(())
+    }
+}
