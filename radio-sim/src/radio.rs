@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use berth_radio::{Command, Event, Radio, Time};
+use berth_radio::{Command, Event, Radio, Time, Waker};
 
 use crate::{Air, AttachError, Clock, PortId};
 
@@ -27,6 +27,7 @@ struct Mailbox {
     others: usize,
     bell: Arc<Condvar>,
     waiting: bool,
+    woken: bool,
     open: bool,
 }
 
@@ -80,6 +81,7 @@ impl SharedAir {
     }
 
     /// Does something with the air at the present time (places, cuts, faults, the trace), then lets its events out.
+    /// The air is locked meanwhile: `act` must not use a radio of it.
     pub fn with<T>(&self, act: impl FnOnce(&mut Air, Time) -> T) -> T {
         let now = self.0.clock.now();
         let mut state = self.lock();
@@ -153,7 +155,7 @@ impl SharedAir {
                 return Some(event);
             }
             let mailbox = state.boxes.get_mut(port.index()).filter(|mailbox| mailbox.open)?;
-            if now >= deadline {
+            if std::mem::take(&mut mailbox.woken) || now >= deadline {
                 return None;
             }
             mailbox.waiting = true;
@@ -169,6 +171,14 @@ impl SharedAir {
             if let Some(mailbox) = state.boxes.get_mut(port.index()) {
                 mailbox.waiting = false;
             }
+        }
+    }
+
+    fn wake(&self, port: PortId) {
+        let mut state = self.lock();
+        if let Some(mailbox) = state.boxes.get_mut(port.index()) {
+            mailbox.woken = true;
+            mailbox.bell.notify_all();
         }
     }
 
@@ -274,6 +284,11 @@ impl Radio for SimRadio {
 
     fn event(&mut self, deadline: Time) -> Option<Event> {
         self.air.event(self.port, deadline)
+    }
+
+    fn waker(&self) -> Waker {
+        let (air, port) = (self.air.clone(), self.port);
+        Arc::new(move || air.wake(port))
     }
 
     fn now(&self) -> Time {

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use berth_radio::conformance::{Bench, PROMISES, Role, check_all};
-use berth_radio::{Command, Event, Radio, Time};
+use berth_radio::{Command, Event, Radio, Time, Waker};
 use berth_radio_sim::{Air, Profile, SharedAir, SimRadio, VirtualClock};
 use bytes::Bytes;
 
@@ -32,6 +32,10 @@ impl Radio for Bent {
             self.ready.extend((self.events)(self.radio.event(deadline)?));
         }
         self.ready.pop_front()
+    }
+
+    fn waker(&self) -> Waker {
+        self.radio.waker()
     }
 
     fn now(&self) -> Time {

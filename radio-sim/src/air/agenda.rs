@@ -7,8 +7,8 @@ use berth_radio::{Address, Time};
 use bytes::Bytes;
 
 use super::ble::{ConnFate, ConnKey};
+use super::lane::{Side, StreamKey};
 use super::port::PortId;
-use super::stream::{Side, StreamKey};
 use super::wifi::Fate;
 
 /// One thing that will happen. What it is about may be gone by then; then nothing happens.

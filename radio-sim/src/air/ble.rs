@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::Air;
 use super::agenda::Action;
+use super::lane::Side;
 use super::port::{Advert, PortId};
-use super::stream::Side;
 
 /// GATT connections of one radio: what BLE controllers commonly allow.
 pub(super) const CONNS_MAX: usize = 8;

@@ -8,9 +8,11 @@
 
 mod agenda;
 mod ble;
+mod lane;
 mod port;
 mod range;
 mod stream;
+mod tell;
 mod wifi;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,11 +24,11 @@ use crate::chance::Chance;
 use crate::{Faults, Profile, Trace, TraceTo};
 use agenda::{Action, Agenda};
 use ble::{Conn, ConnKey};
+pub use lane::{RECEIVE_WINDOW_BYTES, RECEIVE_WINDOW_PIECES};
+use lane::{Stream, StreamKey};
 pub use port::{AttachError, NAME_SIZE_BYTES_MAX, Place, PortId};
 use port::{PENDING_MAX, Port};
 pub use range::Cut;
-pub use stream::{RECEIVE_WINDOW_BYTES, RECEIVE_WINDOW_PIECES};
-use stream::{Stream, StreamKey};
 use wifi::{Group, GroupKey};
 
 /// Radios that can ever be attached: each keeps its name and place after it has left.
@@ -99,7 +101,7 @@ impl Air {
         let Some(able) = self.port(port).map(|it| it.on() && it.pending < PENDING_MAX) else {
             return;
         };
-        self.trace_command(port, &command, able);
+        self.tell_command(port, &command, able);
         if !able {
             return;
         }
@@ -185,7 +187,7 @@ impl Air {
             return;
         };
         port.pending += 1;
-        trace_event(&mut self.trace, self.now, &port.name, &event);
+        tell::tell_event(&mut self.trace, self.now, &port.name, &event);
         self.ready.push_back((to, event));
     }
 
@@ -207,115 +209,5 @@ impl Air {
         if let Some(port) = self.ports.get(port.index()) {
             self.trace.line(self.now, &port.name, '!', what);
         }
-    }
-
-    fn trace_command(&mut self, port: PortId, command: &Command, able: bool) {
-        if !self.trace.is_on() {
-            return;
-        }
-        let Some(name) = self.ports.get(port.index()).map(|port| port.name.as_str()) else {
-            return;
-        };
-        let (trace, now) = (&mut self.trace, self.now);
-        let ignored = if able { "" } else { " (ignored)" };
-        match command {
-            Command::Write { .. } => {} // summed up when it arrives
-            Command::Advertise { beacon } => {
-                let sum = crc32fast::hash(beacon);
-                trace.line(now, name, '>', format_args!("advertise {sum:08x}{ignored}"));
-            }
-            Command::Connect { peer } => {
-                trace.line(now, name, '>', format_args!("connect {:012x}{ignored}", peer.0));
-            }
-            Command::Send { conn, frame } => {
-                let (size, sum) = (frame.len(), crc32fast::hash(frame));
-                let what = format_args!("send conn {} {size} bytes {sum:08x}{ignored}", conn.0);
-                trace.line(now, name, '>', what);
-            }
-            Command::Disconnect { conn } => {
-                trace.line(
-                    now,
-                    name,
-                    '>',
-                    format_args!("disconnect conn {}{ignored}", conn.0),
-                );
-            }
-            Command::Join { credentials } => {
-                trace.line(
-                    now,
-                    name,
-                    '>',
-                    format_args!("join {}{ignored}", credentials.ssid.escape_debug()),
-                );
-            }
-            Command::CloseStream { stream } => {
-                trace.line(now, name, '>', format_args!("close stream {}{ignored}", stream.0));
-            }
-            Command::StopAdvertising
-            | Command::Scan
-            | Command::StopScanning
-            | Command::StartGroup
-            | Command::StopGroup
-            | Command::Leave
-            | Command::Dial => trace.line(now, name, '>', format_args!("{command:?}{ignored}")),
-        }
-    }
-}
-
-fn trace_event(trace: &mut Trace, now: Time, name: &str, event: &Event) {
-    if !trace.is_on() {
-        return;
-    }
-    match event {
-        Event::Read { .. } | Event::Drained { .. } => {} // summed up when it arrives
-        Event::Sighted {
-            peer,
-            beacon,
-            rssi_dbm,
-        } => {
-            let sum = crc32fast::hash(beacon);
-            let what = format_args!("sighted {:012x} {sum:08x} {rssi_dbm} dBm", peer.0);
-            trace.line(now, name, '<', what);
-        }
-        Event::Connected { conn, mtu_bytes } => {
-            trace.line(
-                now,
-                name,
-                '<',
-                format_args!("connected conn {} mtu {mtu_bytes}", conn.0),
-            );
-        }
-        Event::ConnectFailed { peer } => {
-            trace.line(now, name, '<', format_args!("connect failed {:012x}", peer.0));
-        }
-        Event::Received { conn, frame } => {
-            let (size, sum) = (frame.len(), crc32fast::hash(frame));
-            trace.line(
-                now,
-                name,
-                '<',
-                format_args!("received conn {} {size} bytes {sum:08x}", conn.0),
-            );
-        }
-        Event::Disconnected { conn } => {
-            trace.line(now, name, '<', format_args!("disconnected conn {}", conn.0));
-        }
-        Event::GroupStarted { credentials } => {
-            trace.line(now, name, '<', format_args!("group started {}", credentials.ssid));
-        }
-        Event::StreamOpened { stream } => {
-            trace.line(now, name, '<', format_args!("stream {} opened", stream.0));
-        }
-        Event::StreamClosed { stream } => {
-            trace.line(now, name, '<', format_args!("stream {} closed", stream.0));
-        }
-        Event::GroupFailed
-        | Event::GroupStopped
-        | Event::Joined
-        | Event::JoinFailed
-        | Event::Left
-        | Event::StreamFailed
-        | Event::AdapterGone
-        | Event::AdapterBack => trace.line(now, name, '<', format_args!("{event:?}")),
     }
 }

@@ -6,7 +6,7 @@ use berth_radio::{ConnId, GroupCredentials, StreamId, Time};
 use bytes::Bytes;
 
 use super::ble::ConnKey;
-use super::stream::{Side, StreamKey};
+use super::lane::{Side, StreamKey};
 use super::wifi::GroupKey;
 use super::{Air, Cut, PORTS_MAX};
 use crate::Profile;

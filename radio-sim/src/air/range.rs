@@ -6,8 +6,8 @@ use berth_radio::{Event, Time};
 
 use super::Air;
 use super::agenda::Action;
+use super::lane::{Side, StreamKey};
 use super::port::{Owning, Place, PortId, Station};
-use super::stream::{Side, StreamKey};
 
 /// An adapter that went away by itself is back within this.
 const ADAPTER_BACK_MAX: Duration = Duration::from_secs(10);

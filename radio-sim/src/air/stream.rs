@@ -4,7 +4,6 @@
 //! a time -> `under_way` -> the receiver. A paced receiver that does not take its bytes stops the lane.
 //! Invariant: pieces are handed on, never copied; a cut slices one.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use berth_radio::{
@@ -13,134 +12,11 @@ use berth_radio::{
 use bytes::Bytes;
 
 use super::agenda::Action;
+use super::lane::{Side, Stream, StreamKey};
 use super::port::PortId;
-use super::wifi::GroupKey;
 use super::{Air, Cut};
 use crate::Profile;
 use crate::trace::STREAM_LINE_BYTES;
-
-/// Bytes of one stream that a paced receiver may leave untaken before its sender is stopped.
-pub const RECEIVE_WINDOW_BYTES: usize = STREAM_WINDOW_BYTES;
-
-/// Pieces of one stream that a paced receiver may leave untaken before its sender is stopped.
-pub const RECEIVE_WINDOW_PIECES: usize = STREAM_WINDOW_PIECES;
-
-pub(super) type StreamKey = u64;
-
-/// The two ends of a connection or stream: who asked for it and who was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Station,
-    Owner,
-}
-
-impl Side {
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Station => Self::Owner,
-            Self::Owner => Self::Station,
-        }
-    }
-
-    pub(super) fn of<T>(self, [station, owner]: [T; 2]) -> T {
-        match self {
-            Self::Station => station,
-            Self::Owner => owner,
-        }
-    }
-
-    pub(super) fn of_ref<T>(self, [station, owner]: &[T; 2]) -> &T {
-        match self {
-            Self::Station => station,
-            Self::Owner => owner,
-        }
-    }
-
-    pub(super) fn of_mut<T>(self, [station, owner]: &mut [T; 2]) -> &mut T {
-        match self {
-            Self::Station => station,
-            Self::Owner => owner,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct StreamEnd {
-    pub(super) port: PortId,
-    pub(super) id: StreamId,
-    pub(super) open: bool,
-}
-
-#[derive(Debug)]
-struct Lane {
-    waiting: VecDeque<Bytes>,
-    waiting_bytes: usize,
-    under_way: VecDeque<(Time, Bytes)>,
-    /// Left and not yet taken by the receiver.
-    untaken_bytes: usize,
-    untaken_pieces: usize,
-    leave_planned: bool,
-    arrival_planned: bool,
-    closing: bool,
-    /// Drawn when the link first stalls now and then.
-    next_stall: Option<Time>,
-    carried_bytes: u64,
-    traced_bytes: u64,
-    sum: crc32fast::Hasher,
-}
-
-impl Lane {
-    fn new() -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            under_way: VecDeque::new(),
-            untaken_bytes: 0,
-            untaken_pieces: 0,
-            leave_planned: false,
-            arrival_planned: false,
-            closing: false,
-            next_stall: None,
-            carried_bytes: 0,
-            traced_bytes: 0,
-            sum: crc32fast::Hasher::new(),
-        }
-    }
-
-    fn window_full(&self) -> bool {
-        self.untaken_bytes >= RECEIVE_WINDOW_BYTES || self.untaken_pieces >= RECEIVE_WINDOW_PIECES
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) group: GroupKey,
-    pub(super) ends: [StreamEnd; 2],
-    /// By sender.
-    lanes: [Lane; 2],
-    pub(super) apart: bool,
-    /// One end is gone without a word: they stay apart until the other one notices.
-    pub(super) dead: bool,
-    pub(super) epoch: u64,
-}
-
-impl Stream {
-    pub(super) fn new(group: GroupKey, ports: [PortId; 2], ids: [StreamId; 2]) -> Self {
-        let end = |side: Side| StreamEnd {
-            port: side.of(ports),
-            id: side.of(ids),
-            open: true,
-        };
-        Self {
-            group,
-            ends: [end(Side::Station), end(Side::Owner)],
-            lanes: [Lane::new(), Lane::new()],
-            apart: false,
-            dead: false,
-            epoch: 0,
-        }
-    }
-}
 
 impl Air {
     pub(super) fn write(&mut self, port: PortId, id: StreamId, piece: Bytes) {

@@ -6,8 +6,8 @@ use berth_radio::{Event, GroupCredentials, StreamId, Time};
 
 use super::Air;
 use super::agenda::Action;
+use super::lane::{Side, Stream};
 use super::port::{Owning, PortId, Station};
-use super::stream::{Side, Stream};
 
 /// Stations of one group: what access points of this size commonly take.
 pub(super) const STATIONS_MAX: usize = 8;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use berth_radio::{
     BEACON_SIZE_BYTES, Command, Event, GATT_FRAME_SIZE_BYTES_MAX, Radio, STREAM_PIECE_SIZE_BYTES_MAX, Time,
+    Waker,
 };
 
 use super::codec::{Down, Frame, PROTOCOL_VERSION, Up, read_frame, write_message, write_piece};
@@ -30,6 +31,7 @@ struct Boxes {
     commands: VecDeque<Command>,
     /// Nothing comes or goes any more.
     ended: bool,
+    woken: bool,
     /// The radio is dropped: send what waits, then end.
     closing: bool,
 }
@@ -210,7 +212,7 @@ impl<L: Link> Radio for RemoteRadio<L> {
                 return Some(event);
             }
             let wait = deadline.saturating_sub(self.clock.now());
-            if wait == Duration::ZERO {
+            if std::mem::take(&mut boxes.woken) || wait == Duration::ZERO {
                 return None;
             }
             boxes = self
@@ -220,6 +222,14 @@ impl<L: Link> Radio for RemoteRadio<L> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+    }
+
+    fn waker(&self) -> Waker {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move || {
+            shared.lock().woken = true;
+            shared.came.notify_all();
+        })
     }
 
     fn now(&self) -> Time {
