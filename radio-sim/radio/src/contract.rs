@@ -1,5 +1,6 @@
 //! Commands, events and their limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -214,6 +215,9 @@ pub enum Event {
     AdapterBack,
 }
 
+/// Makes a [`Radio::event`] that waits, or else the next one, return at once without an event. From any thread.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
 /// A radio, as a thin driver sees it.
 pub trait Radio {
     /// Hands over a command. Never blocks for longer than a queue's lock.
@@ -221,6 +225,8 @@ pub trait Radio {
     /// The next event, waiting until `deadline` (on the clock of [`Radio::now`]) at the most. A receiver that stops
     /// taking events stops its senders, never the radio.
     fn event(&mut self, deadline: Time) -> Option<Event>;
+    /// For threads whose work the driver waits for beside the air. It may outlive the radio.
+    fn waker(&self) -> Waker;
     /// The radio's clock: virtual for the simulated air, monotonic for real radios.
     fn now(&self) -> Time;
 }
