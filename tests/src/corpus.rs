@@ -235,7 +235,7 @@ mod tests {
         }
         let edits = edit_share(&after, 5, 10).unwrap();
         assert_eq!(edits.len(), 2);
-        let changed: Vec<PathBuf> = differences(&before, &after, Owners::Compared)
+        let changed: Vec<PathBuf> = differences(&before, &after, Owners::Compared, &[])
             .unwrap()
             .into_iter()
             .filter(|difference| difference.what.contains("content") || difference.what.contains("size"))

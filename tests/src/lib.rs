@@ -1,5 +1,5 @@
 //! What tests and benchmarks of the whole system share: made-up folders, comparison of folders, the real restic.
 
-pub use berth_restore::compare;
+pub mod compare;
 pub mod corpus;
 pub mod restic;

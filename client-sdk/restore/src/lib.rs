@@ -8,6 +8,7 @@
 //! an inode number even where their content differs (which is so in a partial snapshot).
 //! Invariant: whatever a repository says, nothing is read, written or changed outside the target folder.
 
+pub mod compare;
 mod engine;
 mod entry;
 mod error;
