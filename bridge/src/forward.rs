@@ -7,27 +7,18 @@
 //! the snapshot there. Every step may be cut anywhere: a new forwarder looks and goes on.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read};
 use std::mem;
 use std::sync::Arc;
 
 use berth_repository::Id;
 use berth_wire::{Manifest, ObjectEntry, ObjectKind, ReceiptLevel, SetRef, SetSeq, Signed};
-use sha2::{Digest, Sha256};
 
+use crate::locks::LockWatch;
 use crate::names::Folders;
 use crate::record::{Forward, SetState};
 use crate::spool::{damaged, encoded};
-use crate::{LaptopId, Lock, Spool, StoreError, Upstream, UpstreamError};
-
-/// A lock that has not changed for so long is nobody's (restic's own rule; it refreshes its locks every 5 minutes).
-pub const LOCK_AGE_MAX_NS: i64 = 30 * 60 * 1_000_000_000;
-
-/// How soon to look again while a lock is there.
-pub const LOCK_RETRY_NS: i64 = 30 * 1_000_000_000;
-
-/// Locks that are remembered; more than that are not one person's work.
-const LOCKS_MAX: usize = 1_000;
+use crate::spool_file::SpoolFile;
+use crate::{LaptopId, Spool, StoreError, Upstream, UpstreamError};
 
 /// Times that objects may be missing again after all were sent, before forwarding gives up until it is asked again.
 const ROUNDS_MAX: u32 = 3;
@@ -317,17 +308,10 @@ impl Forwarder {
     }
 
     fn write(&self, upstream: &mut dyn Upstream, entry: &ObjectEntry) -> Result<(), ForwardError> {
-        let mut source = SpoolFile {
-            spool: &self.spool,
-            path: Folders::of(&self.laptop).object(SetSeq(0), entry.kind, &entry.id),
-            id: entry.id,
-            length: entry.length,
-            at: 0,
-            hash: Sha256::new(),
-            damaged: false,
-        };
+        let path = Folders::of(&self.laptop).object(SetSeq(0), entry.kind, &entry.id);
+        let mut source = SpoolFile::new(&self.spool, path, entry.id, entry.length);
         let written = upstream.write(entry.kind, &entry.id, entry.length, &mut source);
-        if source.damaged {
+        if source.is_damaged() {
             return Err(ForwardError::Damaged { id: entry.id });
         }
         Ok(written?)
@@ -491,103 +475,5 @@ const fn send_rank(kind: ObjectKind) -> u8 {
         ObjectKind::Pack => 2,
         ObjectKind::Index => 3,
         ObjectKind::Snapshot | ObjectKind::Page => 4,
-    }
-}
-
-/// Reads one object from the spool. Its last bytes are given only if all of them hash to its id: what is damaged never
-/// becomes whole upstream.
-struct SpoolFile<'a> {
-    spool: &'a Spool,
-    path: String,
-    id: Id,
-    length: u64,
-    at: u64,
-    hash: Sha256,
-    damaged: bool,
-}
-
-impl Read for SpoolFile<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.length - self.at).unwrap_or(usize::MAX);
-        let size = left.min(into.len());
-        if size == 0 {
-            return Ok(0);
-        }
-        let bytes = self.spool.disk.read_range(&self.path, self.at, size)?;
-        self.hash.update(&bytes);
-        self.at += size as u64;
-        if self.at == self.length && Id::new(self.hash.clone().finalize().into()) != self.id {
-            self.damaged = true;
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        if let Some(into) = into.get_mut(..size) {
-            into.copy_from_slice(&bytes);
-        }
-        Ok(size)
-    }
-}
-
-/// Tells young locks from old ones, without believing that the upstream's clock is right.
-#[derive(Default)]
-struct LockWatch {
-    /// When a lock was first seen as it is now.
-    seen: BTreeMap<(String, i64), i64>,
-}
-
-impl LockWatch {
-    /// When to look again, if a young lock is there. A lock is old once it has not changed for [`LOCK_AGE_MAX_NS`], by
-    /// the upstream's clock or by our own: a lock from the future does not stop the hub for ever.
-    fn young(&mut self, locks: Vec<Lock>, now_ns: i64) -> Option<i64> {
-        let mut seen = BTreeMap::new();
-        for lock in locks.into_iter().take(LOCKS_MAX) {
-            let key = (lock.name, lock.changed_at_ns);
-            let first = self.seen.get(&key).copied().unwrap_or(now_ns);
-            seen.insert(key, first);
-        }
-        self.seen = seen;
-        let expires = |((_, changed_at_ns), first): (&(String, i64), &i64)| {
-            (*changed_at_ns).min(*first).saturating_add(LOCK_AGE_MAX_NS)
-        };
-        let last = self.seen.iter().map(expires).max()?;
-        (last > now_ns).then(|| last.min(now_ns.saturating_add(LOCK_RETRY_NS)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE_NS: i64 = 60 * 1_000_000_000;
-
-    fn lock(changed_at_ns: i64) -> Vec<Lock> {
-        vec![Lock {
-            name: "a".to_owned(),
-            changed_at_ns,
-        }]
-    }
-
-    #[test]
-    fn a_young_lock_is_waited_for_and_an_old_one_is_not() {
-        let mut watch = LockWatch::default();
-        let now_ns = 1_000 * MINUTE_NS;
-        assert_eq!(watch.young(Vec::new(), now_ns), None);
-        assert_eq!(
-            watch.young(lock(now_ns - 5 * MINUTE_NS), now_ns),
-            Some(now_ns + LOCK_RETRY_NS)
-        );
-        let nearly_old = now_ns - LOCK_AGE_MAX_NS + 7;
-        assert_eq!(watch.young(lock(nearly_old), now_ns), Some(now_ns + 7));
-        assert_eq!(watch.young(lock(now_ns - LOCK_AGE_MAX_NS), now_ns), None);
-    }
-
-    #[test]
-    fn a_lock_from_the_future_does_not_stop_the_hub_for_ever() {
-        let mut watch = LockWatch::default();
-        let future_ns = i64::MAX - 5;
-        assert!(watch.young(lock(future_ns), 0).is_some());
-        assert!(watch.young(lock(future_ns), 29 * MINUTE_NS).is_some());
-        assert_eq!(watch.young(lock(future_ns), 30 * MINUTE_NS), None);
-        // One that is refreshed is a living one.
-        assert!(watch.young(lock(future_ns - 1), 30 * MINUTE_NS).is_some());
     }
 }

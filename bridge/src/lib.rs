@@ -6,10 +6,12 @@
 //! laptop; the upstream never shows a snapshot whose packs it lacks.
 
 mod check;
+mod ended;
 mod folder;
 mod forward;
 mod journal;
 mod lengths;
+mod locks;
 mod names;
 mod op;
 mod receiver;
@@ -19,18 +21,21 @@ mod seal;
 mod serve;
 mod signatures;
 mod spool;
+mod spool_file;
 mod tails;
 mod upstream;
 mod visit;
 
+pub use ended::{End, Ended, ReceiveError};
 pub use folder::FolderUpstream;
-pub use forward::{ForwardError, Forwarder, LOCK_AGE_MAX_NS, LOCK_RETRY_NS, Progress};
+pub use forward::{ForwardError, Forwarder, Progress};
 pub use journal::{Journal, JournalError, OnSynced, Opened};
+pub use locks::{LOCK_AGE_MAX_NS, LOCK_RETRY_NS};
 pub use names::LaptopId;
 pub use op::{Checkpoint, StoreDone, StoreError, StoreOp};
 pub use receiver::{
-    ASKED_MAX, Effect, End, Ended, Input, PACK_HEADER_SIZE_BYTES_MAX, ReceiveError, Receiver,
-    SMALL_OBJECT_SIZE_BYTES_MAX, SNAPSHOT_SIZE_BYTES_MAX, UPLOADS_OPEN_MAX, size_bytes_max,
+    ASKED_MAX, Effect, Input, PACK_HEADER_SIZE_BYTES_MAX, Receiver, SMALL_OBJECT_SIZE_BYTES_MAX,
+    SNAPSHOT_SIZE_BYTES_MAX, UPLOADS_OPEN_MAX, size_bytes_max,
 };
 pub use record::{Forward, Sealed, SetRecord, SetState};
 pub use signatures::Signatures;

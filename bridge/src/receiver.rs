@@ -18,7 +18,8 @@ use berth_wire::{
 };
 use bytes::Bytes;
 
-use crate::{Checkpoint, StoreDone, StoreError, StoreOp};
+use crate::ended::{contradiction, limit, unexpected};
+use crate::{Checkpoint, End, Ended, ReceiveError, StoreDone, StoreOp};
 
 /// Uploads open at once: two packs and what a checkpoint sends beside them, with room. Each costs a file handle.
 pub const UPLOADS_OPEN_MAX: usize = 8;
@@ -76,89 +77,6 @@ pub enum Effect {
     Reply(ToLaptop),
     /// The visit is over: send what is left to send, then close the link. Nothing follows.
     End(End),
-}
-
-/// How a visit ended.
-#[derive(Debug)]
-pub struct End {
-    /// Why.
-    pub why: Ended,
-    /// The set that was sealed as partial because of it.
-    pub sealed: Option<SetRef>,
-}
-
-/// Why a visit ended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Ended {
-    /// The laptop said goodbye.
-    #[error("the laptop said goodbye")]
-    Goodbye,
-    /// The link was lost.
-    #[error("the link was cut")]
-    Cut,
-    /// The laptop fell silent.
-    #[error("nothing heard for {} s", SILENCE_MAX_MS / 1000)]
-    Silent,
-    /// The hub ended it.
-    #[error("ended by the hub: {0}")]
-    Stopped(Refusal),
-    /// The laptop broke the protocol.
-    #[error("the laptop broke the protocol")]
-    Broken(#[from] ReceiveError),
-    /// The spool failed.
-    #[error("the spool failed")]
-    Store(#[from] StoreError),
-}
-
-/// What a laptop did wrong. Only its own visit ends.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReceiveError {
-    /// A newer protocol than this hub's.
-    #[error("protocol {protocol}, this hub speaks {PROTOCOL}")]
-    Protocol {
-        /// The laptop's.
-        protocol: u16,
-    },
-    /// This message has no place here.
-    #[error("{what} has no place in this state of the visit")]
-    Unexpected {
-        /// Which message.
-        what: &'static str,
-    },
-    /// An upload that is not open, or whose number does not grow, or of another set.
-    #[error("upload {}.{} does not fit", upload.set, upload.number)]
-    Upload {
-        /// Which.
-        upload: UploadId,
-    },
-    /// Over a limit.
-    #[error("more than {max} {what}")]
-    Limit {
-        /// What there is too much of.
-        what: &'static str,
-        /// The limit.
-        max: u64,
-    },
-    /// Lengths, marks or ids that contradict what was sent.
-    #[error("{what} contradicts what was sent")]
-    Contradiction {
-        /// What does.
-        what: &'static str,
-    },
-}
-
-impl ReceiveError {
-    const fn refusal(&self) -> Refusal {
-        match self {
-            Self::Protocol { .. } => Refusal::Protocol,
-            Self::Unexpected { .. }
-            | Self::Upload { .. }
-            | Self::Limit { .. }
-            | Self::Contradiction { .. } => Refusal::Disagree,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -364,7 +282,14 @@ impl Receiver {
                     self.state = State::Committing;
                     Ok(())
                 }
-                _ => Err(unexpected("Commit")),
+                State::Open(_)
+                | State::New
+                | State::Greeting { .. }
+                | State::Welcomed { .. }
+                | State::Committing
+                | State::Committed
+                | State::Leaving(_)
+                | State::Over => Err(unexpected("Commit")),
             },
             ToHub::List { kind, after } => self.read(StoreOp::List { kind, after }, out),
             ToHub::Fetch {
@@ -384,10 +309,13 @@ impl Receiver {
                 self.read(op, out)
             }
             ToHub::FetchManifest { set } => self.read(StoreOp::FetchManifest { set }, out),
-            ToHub::KeepAlive => match self.state {
-                State::New => Err(unexpected("KeepAlive")),
-                _ => Ok(()),
-            },
+            ToHub::KeepAlive => {
+                if matches!(self.state, State::New) {
+                    Err(unexpected("KeepAlive"))
+                } else {
+                    Ok(())
+                }
+            }
             ToHub::Goodbye => {
                 self.leave(Ended::Goodbye, out);
                 Ok(())
@@ -569,9 +497,10 @@ impl Receiver {
     }
 
     fn set(&mut self, what: &'static str) -> Result<&mut OpenSet, ReceiveError> {
-        match &mut self.state {
-            State::Open(set) => Ok(set),
-            _ => Err(unexpected(what)),
+        if let State::Open(set) = &mut self.state {
+            Ok(set)
+        } else {
+            Err(unexpected(what))
         }
     }
 
@@ -678,20 +607,4 @@ fn header_fits(header: &[u8], length: u64) -> Result<(), ReceiveError> {
         length.saturating_add(header_bytes),
         OBJECT_SIZE_BYTES_MAX,
     )
-}
-
-const fn limit(what: &'static str, found: u64, max: u64) -> Result<(), ReceiveError> {
-    if found > max {
-        Err(ReceiveError::Limit { what, max })
-    } else {
-        Ok(())
-    }
-}
-
-const fn unexpected(what: &'static str) -> ReceiveError {
-    ReceiveError::Unexpected { what }
-}
-
-const fn contradiction(what: &'static str) -> ReceiveError {
-    ReceiveError::Contradiction { what }
 }

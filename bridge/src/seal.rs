@@ -12,11 +12,11 @@ use berth_disk::parent;
 use berth_repository::Id;
 use berth_wire::{
     CONTROL_SIZE_BYTES_MAX, Manifest, ObjectKind, OpenPack, RECEIPT_CONTEXT, Receipt, ReceiptLevel, SetKind,
-    SetRef, SetSeq, Signed, UploadId,
+    SetRef, SetSeq, Signed,
 };
 use sha2::{Digest, Sha256};
 
-use crate::names::{Folders, IncomingName, LAPTOPS, TailName};
+use crate::names::{Folders, IncomingName};
 use crate::record::{Forward, Sealed, SetRecord, SetState};
 use crate::signatures::signed;
 use crate::spool::{CheckpointFile, Spool, SyncedLength, damaged, decoded, encoded};
@@ -34,58 +34,18 @@ pub(crate) enum Settled {
 }
 
 /// A visit's folder, as it was found.
-struct Cut {
-    laptop: LaptopId,
-    folders: Folders,
-    set: SetSeq,
-    folder: String,
-    names: Vec<(String, IncomingName)>,
+pub(crate) struct Cut {
+    pub(crate) laptop: LaptopId,
+    pub(crate) folders: Folders,
+    pub(crate) set: SetSeq,
+    pub(crate) folder: String,
+    pub(crate) names: Vec<(String, IncomingName)>,
     checkpoint: Option<CheckpointFile>,
     /// How far uploads are known to be durable.
-    lengths: BTreeMap<u32, u64>,
+    pub(crate) lengths: BTreeMap<u32, u64>,
 }
 
 impl Spool {
-    /// Makes the folders of a laptop and of a visit, and makes them durable. Done at each visit: folders that an earlier
-    /// process made may not have been synced.
-    pub(crate) fn make_folders(&self, folders: &Folders, set: SetSeq) -> Result<(), StoreError> {
-        let repository = folders.repository();
-        let data = format!("{repository}/data");
-        for folder in [
-            folders.incoming(set),
-            folders.tails(),
-            folders.sets(),
-            format!("{repository}/index"),
-            format!("{repository}/keys"),
-            format!("{repository}/locks"),
-            format!("{repository}/snapshots"),
-        ] {
-            self.make_dir(&folder)?;
-        }
-        if self.list(&data)?.len() < 256 {
-            for first in 0..=255_u8 {
-                self.make_dir(&format!("{data}/{first:02x}"))?;
-            }
-        }
-        for folder in [
-            &data,
-            &repository,
-            &folders.incoming_all(),
-            folders.laptop(),
-            LAPTOPS,
-            "",
-        ] {
-            self.sync_dir(folder)?;
-        }
-        Ok(())
-    }
-
-    fn make_dir(&self, path: &str) -> Result<(), StoreError> {
-        self.disk
-            .create_dir(path)
-            .map_err(StoreError::disk("making a folder"))
-    }
-
     /// Settles a visit. Its files must not be open for writing any more.
     pub(crate) fn settle(&self, laptop: &LaptopId, set: SetSeq, now_ns: i64) -> Result<Settled, StoreError> {
         let cut = self.cut(laptop, set)?;
@@ -334,77 +294,6 @@ impl Spool {
             Ok(())
         })?;
         touched.iter().try_for_each(|folder| self.sync_dir(folder))
-    }
-
-    /// Keeps the bytes of packs that belong to no set. True if there are any.
-    fn keep_tails(&self, cut: &Cut, open: &[OpenPack]) -> Result<bool, StoreError> {
-        let mut kept = false;
-        for (file, name) in &cut.names {
-            let IncomingName::Upload {
-                number,
-                kind: ObjectKind::Pack,
-                provisional: false,
-                ..
-            } = name
-            else {
-                continue;
-            };
-            let path = format!("{}/{file}", cut.folder);
-            let Some(end) = self.len(&path)? else {
-                continue; // it became a pack of the set
-            };
-            let start = open
-                .iter()
-                .find(|pack| pack.upload.number == *number)
-                .map_or(0, |pack| pack.length);
-            if end <= start {
-                continue;
-            }
-            let tail = TailName {
-                upload: UploadId {
-                    set: cut.set,
-                    number: *number,
-                },
-                start,
-                safe: cut.lengths.get(number).copied().unwrap_or(0).min(end),
-            };
-            self.rename(&path, &cut.folders.tail(&tail))?;
-            kept = true;
-        }
-        // Also without a new one: a crash may have come between the renames and this.
-        if !self.list(&cut.folders.tails())?.is_empty() {
-            self.sync_dir(&cut.folders.tails())?;
-        }
-        Ok(kept)
-    }
-
-    /// The tails that this set's salvaged packs were made of have served.
-    fn drop_salvaged(&self, cut: &Cut, manifest: &Manifest) -> Result<(), StoreError> {
-        let made_of = |(_, name): &(String, IncomingName)| match name {
-            IncomingName::Salvaged { tail, id } => Some((*id, *tail)),
-            IncomingName::Upload { .. } => None,
-        };
-        let tail_of: BTreeMap<Id, UploadId> = cut.names.iter().filter_map(made_of).collect();
-        let mut served = BTreeSet::new();
-        self.for_each_object(&cut.laptop, manifest, |entry| {
-            served.extend(tail_of.get(&entry.id).copied());
-            Ok(())
-        })?;
-        self.remove_tails(cut, |tail| served.contains(&tail.upload))
-    }
-
-    /// A complete set holds all there is: older tails have served.
-    fn drop_tails(&self, cut: &Cut) -> Result<(), StoreError> {
-        self.remove_tails(cut, |_| true)
-    }
-
-    fn remove_tails(&self, cut: &Cut, which: impl Fn(&TailName) -> bool) -> Result<(), StoreError> {
-        for name in self.list(&cut.folders.tails())? {
-            if TailName::parse(&name).is_some_and(|tail| which(&tail)) {
-                self.remove(&format!("{}/{name}", cut.folders.tails()))?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -223,6 +223,46 @@ impl Spool {
         decoded(&signed.body, "reading a manifest")
     }
 
+    /// Makes the folders of a laptop and of a visit, and makes them durable. Done at each visit: folders that an earlier
+    /// process made may not have been synced.
+    pub(crate) fn make_folders(&self, folders: &Folders, set: SetSeq) -> Result<(), StoreError> {
+        let repository = folders.repository();
+        let data = format!("{repository}/data");
+        for folder in [
+            folders.incoming(set),
+            folders.tails(),
+            folders.sets(),
+            format!("{repository}/index"),
+            format!("{repository}/keys"),
+            format!("{repository}/locks"),
+            format!("{repository}/snapshots"),
+        ] {
+            self.make_dir(&folder)?;
+        }
+        if self.list(&data)?.len() < 256 {
+            for first in 0..=255_u8 {
+                self.make_dir(&format!("{data}/{first:02x}"))?;
+            }
+        }
+        for folder in [
+            &data,
+            &repository,
+            &folders.incoming_all(),
+            folders.laptop(),
+            LAPTOPS,
+            "",
+        ] {
+            self.sync_dir(folder)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn make_dir(&self, path: &str) -> Result<(), StoreError> {
+        self.disk
+            .create_dir(path)
+            .map_err(StoreError::disk("making a folder"))
+    }
+
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
         self.disk.list(path).map_err(StoreError::disk("listing a folder"))
     }

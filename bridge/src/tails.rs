@@ -4,11 +4,14 @@
 //! Invariant: a tail is given up only when a sealed set holds what it held, when a complete set was sealed, or when
 //! its bytes are not what the laptop sent.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use berth_repository::Id;
-use berth_wire::{TAILS_MAX, Tail, ToLaptop, UploadId};
+use berth_wire::{Manifest, ObjectKind, OpenPack, TAILS_MAX, Tail, ToLaptop, UploadId};
 use sha2::Digest;
 
 use crate::names::{Folders, IncomingName, TailName};
+use crate::seal::Cut;
 use crate::visit::{Visit, mismatch};
 use crate::{LaptopId, Spool, StoreError};
 
@@ -35,6 +38,77 @@ impl Spool {
         let mut tails: Vec<TailName> = names.iter().filter_map(|name| TailName::parse(name)).collect();
         tails.sort_unstable();
         Ok(tails)
+    }
+
+    /// Keeps the bytes of packs that belong to no set. True if there are any.
+    pub(crate) fn keep_tails(&self, cut: &Cut, open: &[OpenPack]) -> Result<bool, StoreError> {
+        let mut kept = false;
+        for (file, name) in &cut.names {
+            let IncomingName::Upload {
+                number,
+                kind: ObjectKind::Pack,
+                provisional: false,
+                ..
+            } = name
+            else {
+                continue;
+            };
+            let path = format!("{}/{file}", cut.folder);
+            let Some(end) = self.len(&path)? else {
+                continue; // it became a pack of the set
+            };
+            let start = open
+                .iter()
+                .find(|pack| pack.upload.number == *number)
+                .map_or(0, |pack| pack.length);
+            if end <= start {
+                continue;
+            }
+            let tail = TailName {
+                upload: UploadId {
+                    set: cut.set,
+                    number: *number,
+                },
+                start,
+                safe: cut.lengths.get(number).copied().unwrap_or(0).min(end),
+            };
+            self.rename(&path, &cut.folders.tail(&tail))?;
+            kept = true;
+        }
+        // Also without a new one: a crash may have come between the renames and this.
+        if !self.list(&cut.folders.tails())?.is_empty() {
+            self.sync_dir(&cut.folders.tails())?;
+        }
+        Ok(kept)
+    }
+
+    /// The tails that this set's salvaged packs were made of have served.
+    pub(crate) fn drop_salvaged(&self, cut: &Cut, manifest: &Manifest) -> Result<(), StoreError> {
+        let made_of = |(_, name): &(String, IncomingName)| match name {
+            IncomingName::Salvaged { tail, id } => Some((*id, *tail)),
+            IncomingName::Upload { .. } => None,
+        };
+        let tail_of: BTreeMap<Id, UploadId> = cut.names.iter().filter_map(made_of).collect();
+        let mut served = BTreeSet::new();
+        self.for_each_object(&cut.laptop, manifest, |entry| {
+            served.extend(tail_of.get(&entry.id).copied());
+            Ok(())
+        })?;
+        self.remove_tails(cut, |tail| served.contains(&tail.upload))
+    }
+
+    /// A complete set holds all there is: older tails have served.
+    pub(crate) fn drop_tails(&self, cut: &Cut) -> Result<(), StoreError> {
+        self.remove_tails(cut, |_| true)
+    }
+
+    fn remove_tails(&self, cut: &Cut, which: impl Fn(&TailName) -> bool) -> Result<(), StoreError> {
+        for name in self.list(&cut.folders.tails())? {
+            if TailName::parse(&name).is_some_and(|tail| which(&tail)) {
+                self.remove(&format!("{}/{name}", cut.folders.tails()))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -37,6 +37,7 @@ pub struct Visit {
     begun: Option<Begun>,
     receiving: Option<Receiving>,
     failed: bool,
+    disk_failed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +115,7 @@ impl Visit {
             begun: None,
             receiving: None,
             failed: false,
+            disk_failed: false,
         }
     }
 
@@ -131,6 +133,7 @@ impl Visit {
             Ok(answer) => answer.map(StoreDone::Answer),
             Err(error) => {
                 self.failed = true;
+                self.disk_failed = matches!(error, StoreError::Disk { .. } | StoreError::Full);
                 Some(StoreDone::Failed(error))
             }
         }
@@ -475,8 +478,10 @@ impl Visit {
     }
 
     fn leave(&mut self, now_ns: i64) -> Result<Option<SetRef>, StoreError> {
-        if self.receiving.is_some() {
-            // What arrived after the last mark is worth keeping, but if it can't be synced the rest still is.
+        if self.receiving.is_some() && !self.disk_failed {
+            // What arrived after the last mark is worth keeping, but if it can't be synced the rest still is. After a
+            // failed sync a second one may succeed without the bytes (PostgreSQL's "fsyncgate"): then nothing more is
+            // called durable.
             let _ = self.flush();
         }
         let Some(begun) = self.begun.take() else {

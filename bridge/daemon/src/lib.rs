@@ -5,11 +5,9 @@
 //! Invariant: [`Hub`] owns no clock and no thread; what it is told and when decides what it does.
 
 mod hub;
-mod identity;
 mod signatures;
 mod store;
 
 pub use hub::{Hub, HubEvent, HubOutput, HubParts};
-pub use identity::{StateError, open_identity};
 pub use signatures::HubKeys;
 pub use store::{Clock, StoreThreads, Stores};

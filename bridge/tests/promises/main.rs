@@ -1,0 +1,15 @@
+//! What the hub promises a laptop, held against a made-up laptop, a disk that forgets and an upstream that fails.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are tests, and so are their helpers"
+)]
+
+mod forwarding;
+mod hostile;
+mod hub;
+mod journal;
+mod laptop;
+mod power;
+mod visits;
