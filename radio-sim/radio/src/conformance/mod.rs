@@ -5,6 +5,7 @@
 //! Invariant: a check uses only the contract, and passes or names what was broken; it never panics.
 
 mod ble;
+mod driver;
 mod range;
 mod steps;
 mod wifi;
@@ -106,6 +107,9 @@ macro_rules! promises {
 }
 
 promises! {
+    driver:
+        a_wait_without_events_ends_at_its_deadline,
+        a_waker_ends_one_wait_and_no_more;
     ble:
         a_beacon_is_heard_as_it_was_sent,
         a_new_beacon_replaces_the_old_one,
