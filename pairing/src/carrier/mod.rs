@@ -40,8 +40,10 @@ pub const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 const RETRANSMIT_FIRST: Duration = Duration::from_millis(300);
 const RETRANSMIT_MIN: Duration = Duration::from_millis(100);
-const RETRANSMIT_MAX: Duration = Duration::from_secs(2);
-const DOUBLINGS_MAX: u32 = 3;
+const RETRANSMIT_MAX: Duration = Duration::from_secs(1);
+/// A frame sent again waits twice as long, up to this: frames get lost in the air, not in a queue, so patience only
+/// wastes the tries that fit before [`GIVE_UP_AFTER`] (16 of them).
+const PATIENCE_MAX: Duration = Duration::from_millis(600);
 /// An acknowledgement waits this long for data to travel with, unless somebody waits for it.
 const ACK_DELAY: Duration = Duration::from_millis(20);
 const ACK_AFTER_FRAMES: u32 = 8;
@@ -231,6 +233,7 @@ impl Carrier {
 
     fn send_again(&mut self, now: Time, frames: &mut Vec<Bytes>) -> bool {
         let base = self.retransmit_after();
+        let wait = (2 * base).min(PATIENCE_MAX.max(base));
         let mut any = false;
         for place in 0..self.in_flight.len() {
             let Some(frame) = self.in_flight.get_mut(place) else {
@@ -239,7 +242,6 @@ impl Carrier {
             if frame.is_there || frame.due_at > now {
                 continue;
             }
-            let wait = (base * 2_u32.pow(frame.times_sent.min(DOUBLINGS_MAX))).min(RETRANSMIT_MAX);
             frame.times_sent = frame.times_sent.saturating_add(1);
             frame.sent_at = now;
             frame.due_at = now + wait;
