@@ -108,7 +108,7 @@ impl ForwardError {
             Self::OtherRepository => "Set another upstream folder, or rename the laptop.",
             Self::Foreign { .. } => "Remove that file at the upstream; the hub then sends its own.",
             Self::Damaged { .. } => {
-                "Check the hub's disk. The next backup of the laptop sends what is missing."
+                "Check the hub's disk, and put the file back from a copy of the spool; the sets wait until then."
             }
             Self::Vanishing => "Look who else deletes objects at the upstream.",
         }

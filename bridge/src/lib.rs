@@ -42,3 +42,20 @@ pub use signatures::Signatures;
 pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, Repair, SET_SEQ_MAX, Spool};
 pub use upstream::{Lock, NameTaken, Upstream, UpstreamError, repository_name};
 pub use visit::Visit;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visits_and_forwarders_may_live_on_threads_of_their_own() {
+        const fn is_send<T: Send>() {}
+        const fn is_sync<T: Sync>() {}
+        is_send::<Visit>();
+        is_send::<Forwarder>();
+        is_send::<Receiver>();
+        is_send::<StoreOp>();
+        is_send::<StoreDone>();
+        is_sync::<Spool>();
+    }
+}

@@ -608,3 +608,94 @@ fn header_fits(header: &[u8], length: u64) -> Result<(), ReceiveError> {
         OBJECT_SIZE_BYTES_MAX,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn welcomed() -> Receiver {
+        let mut receiver = Receiver::new(Time::ZERO);
+        let repository = Id::of(b"config");
+        let begin = ToHub::Begin {
+            protocol: PROTOCOL,
+            repository,
+            last: None,
+        };
+        let welcome = ToLaptop::Welcome {
+            protocol: PROTOCOL,
+            set: SetSeq(4),
+            last: None,
+            repository: Some(repository),
+            tails: Vec::new(),
+            room_bytes: 0,
+            receipts: Vec::new(),
+        };
+        let mut out = Vec::new();
+        receiver.handle(Time::ZERO, Input::Message(begin), &mut out);
+        receiver.handle(Time::ZERO, Input::Store(StoreDone::Answer(welcome)), &mut out);
+        assert!(matches!(
+            out[..],
+            [
+                Effect::Store(StoreOp::Begin { .. }),
+                Effect::Reply(ToLaptop::Welcome { .. })
+            ]
+        ));
+        receiver
+    }
+
+    fn effects(receiver: &mut Receiver, input: Input) -> Vec<Effect> {
+        let mut out = Vec::new();
+        receiver.handle(Time::ZERO, input, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_mark_is_acknowledged_only_when_the_spool_says_so() {
+        let mut receiver = welcomed();
+        effects(&mut receiver, Input::Message(ToHub::OpenSet { created_at_ns: 0 }));
+        let mark = Mark(1);
+        let out = effects(&mut receiver, Input::Message(ToHub::Flush { mark }));
+        assert!(matches!(out[..], [Effect::Store(StoreOp::Mark { .. })]));
+        let done = StoreDone::Answer(ToLaptop::Acknowledged { mark });
+        let out = effects(&mut receiver, Input::Store(done));
+        assert!(matches!(out[..], [Effect::Reply(ToLaptop::Acknowledged { .. })]));
+    }
+
+    #[test]
+    fn endless_questions_end_the_visit() {
+        let mut receiver = welcomed();
+        let ask = || Input::Message(ToHub::FetchManifest { set: SetSeq(1) });
+        for _ in 0..ASKED_MAX {
+            assert!(matches!(effects(&mut receiver, ask())[..], [Effect::Store(_)]));
+        }
+        let out = effects(&mut receiver, ask());
+        let refused = ToLaptop::Refused {
+            why: Refusal::Disagree,
+        };
+        assert!(
+            matches!(&out[..], [Effect::Reply(reply), Effect::Store(StoreOp::Leave)] if *reply == refused)
+        );
+    }
+
+    #[test]
+    fn after_goodbye_what_was_promised_is_still_told_and_after_a_cut_nothing_is() {
+        for goodbye in [true, false] {
+            let mut receiver = welcomed();
+            effects(&mut receiver, Input::Message(ToHub::OpenSet { created_at_ns: 0 }));
+            let mark = Mark(1);
+            effects(&mut receiver, Input::Message(ToHub::Flush { mark }));
+            let end = if goodbye {
+                Input::Message(ToHub::Goodbye)
+            } else {
+                Input::Cut
+            };
+            effects(&mut receiver, end);
+            let done = StoreDone::Answer(ToLaptop::Acknowledged { mark });
+            let told = effects(&mut receiver, Input::Store(done)).len();
+            assert_eq!(told, usize::from(goodbye));
+            let left = StoreDone::Left { sealed: Ok(None) };
+            let out = effects(&mut receiver, Input::Store(left));
+            assert!(matches!(out.last(), Some(Effect::End(_))) && receiver.is_over());
+        }
+    }
+}

@@ -66,10 +66,13 @@ impl Spool {
             self.forget_open(laptop, set)?;
             Settled::Nothing
         };
-        self.disk
-            .remove_dir(&cut.folder)
-            .map_err(StoreError::disk("clearing a visit's folder"))?;
-        // Not synced: should the folder come back, it is settled once more.
+        if !matches!(settled, Settled::Nothing) || !self.list(&cut.folder)?.is_empty() {
+            self.disk
+                .remove_dir(&cut.folder)
+                .map_err(StoreError::disk("clearing a visit's folder"))?;
+            // Were it to come back, it would be settled once more: harmless, but tails would come back with it.
+            self.sync_dir(&cut.folders.incoming_all())?;
+        }
         Ok(settled)
     }
 

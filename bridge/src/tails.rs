@@ -97,9 +97,10 @@ impl Spool {
         self.remove_tails(cut, |tail| served.contains(&tail.upload))
     }
 
-    /// A complete set holds all there is: older tails have served.
+    /// A complete set holds all there is: older tails have served. Those of a later visit have not, should this set be
+    /// settled a second time.
     pub(crate) fn drop_tails(&self, cut: &Cut) -> Result<(), StoreError> {
-        self.remove_tails(cut, |_| true)
+        self.remove_tails(cut, |tail| tail.upload.set <= cut.set)
     }
 
     fn remove_tails(&self, cut: &Cut, which: impl Fn(&TailName) -> bool) -> Result<(), StoreError> {

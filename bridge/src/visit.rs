@@ -19,7 +19,7 @@ use crate::names::{Folders, IncomingName};
 use crate::record::{Forward, SetRecord, SetState};
 use crate::seal::Settled;
 use crate::spool::{CheckpointFile, SyncedLength, encoded};
-use crate::{Checkpoint, LaptopId, SET_SEQ_MAX, Spool, StoreDone, StoreError, StoreOp};
+use crate::{Checkpoint, LaptopId, Repair, SET_SEQ_MAX, Spool, StoreDone, StoreError, StoreOp};
 
 /// Closed uploads that wait for the next mark with their file open. So many are synced before it.
 const UNSYNCED_MAX: usize = 32;
@@ -38,6 +38,7 @@ pub struct Visit {
     receiving: Option<Receiving>,
     failed: bool,
     disk_failed: bool,
+    repairs: Vec<Repair>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +117,14 @@ impl Visit {
             receiving: None,
             failed: false,
             disk_failed: false,
+            repairs: Vec::new(),
         }
+    }
+
+    /// What `Begin` had to put right of this laptop: for the log.
+    #[must_use]
+    pub fn repairs(&self) -> &[Repair] {
+        &self.repairs
     }
 
     /// Executes one operation; `now_ns` is the hub's wall clock, nanoseconds since 1970. `None` where there is nothing
@@ -178,7 +186,7 @@ impl Visit {
     }
 
     fn begin(&mut self, repository: Id, last: Option<SetRef>, now_ns: i64) -> Result<ToLaptop, StoreError> {
-        self.spool.repair(&self.laptop, now_ns, &mut Vec::new())?;
+        self.spool.repair(&self.laptop, now_ns, &mut self.repairs)?;
         let held = self.spool.repository(&self.laptop)?;
         if held.is_some_and(|held| held != repository) {
             return Err(StoreError::OtherRepository);
