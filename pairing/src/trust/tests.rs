@@ -183,6 +183,22 @@ fn a_damaged_byte_anywhere_never_revives_a_revoked_laptop() {
 }
 
 #[test]
+fn more_than_one_bad_record_at_the_end_is_damage_not_a_torn_write() {
+    let (disk, mut bytes, lengths) = file();
+    // The record of the revocation itself is damaged, and the one that says it was synced is cut short.
+    bytes[lengths[2] + 5] ^= 1;
+    for length in lengths[2] + RECORD_SIZE_BYTES..=bytes.len() {
+        write(&disk, &bytes[..length]);
+        let is_torn = length == lengths[2] + RECORD_SIZE_BYTES;
+        assert_eq!(
+            TrustList::open(disk.clone(), PATH).is_ok(),
+            is_torn,
+            "cut at {length}"
+        );
+    }
+}
+
+#[test]
 fn a_record_left_out_moved_or_repeated_is_damage() {
     let (disk, bytes, _) = file();
     let records: Vec<&[u8]> = bytes.chunks(RECORD_SIZE_BYTES).collect();
