@@ -1,0 +1,286 @@
+//! The laptop's machine of machines: one [`LaptopSession`], and a [`Visit`] once the link is up.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use berth_client_sdk::{Outgoing, Progress, Step, Summary, Visit, VisitError};
+use berth_pairing::{BeaconKey, DeviceId, Peer};
+use berth_radio::{Command, Time};
+use berth_session::{LaptopEffect, LaptopEnd, LaptopInput, LaptopSession};
+use berth_wire::{
+    Decoder, Frame, KEEP_ALIVE_MS, Refusal, SILENCE_MAX_MS, ToHub, ToLaptop, control_frames, data_frame,
+};
+use bytes::Bytes;
+
+/// Time that the hub has to answer a goodbye; what is acknowledged does not depend on it.
+const GOODBYE_MAX: Duration = Duration::from_secs(5);
+
+const KEEP_ALIVE: Duration = Duration::from_millis(KEEP_ALIVE_MS);
+const SILENCE_MAX: Duration = Duration::from_millis(SILENCE_MAX_MS);
+
+/// Makes the visit to a hub, once a link to it is up. Called at most once.
+pub type Begin = Box<dyn FnOnce(&Peer) -> Result<Visit, VisitError> + Send>;
+
+/// What the driver does next, and what happened.
+#[derive(Debug)]
+pub enum LaptopOutput {
+    /// For the radio.
+    Radio(Command),
+    /// Put this hub into the trust list, then say [`LaptopInput::Stored`].
+    Store(Peer),
+    /// The hub has a new beacon key; remember it.
+    BeaconKey {
+        /// Which hub.
+        hub: DeviceId,
+        /// The key.
+        key: BeaconKey,
+    },
+    /// The link is up: the visit begins.
+    Up(Peer),
+    /// It is over; nothing comes after this.
+    Over(Ended),
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The session.
+    pub session: LaptopEnd,
+    /// The visit: a complete set, or why there is none. `None`: the link was cut, or there never was one.
+    pub visit: Option<Result<Box<Summary>, VisitError>>,
+}
+
+/// Whether there is more to do at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Call [`Laptop::work`] again.
+    More,
+    /// Only an event or the time brings it on.
+    Wait,
+}
+
+/// One session of a laptop. Tell it what happens with [`Laptop::handle`], call [`Laptop::work`] as long as there is work.
+pub struct Laptop {
+    session: LaptopSession,
+    begin: Option<Begin>,
+    stage: Stage,
+    decoder: Decoder,
+    /// Frames of control messages; data frames are made when there is room.
+    outbox: VecDeque<Bytes>,
+    said_at: Time,
+    heard_at: Time,
+}
+
+enum Stage {
+    /// No link yet.
+    Before,
+    Visiting(Box<Visit>),
+    /// The last words.
+    Parting {
+        visit: Option<Result<Box<Summary>, VisitError>>,
+        until: Time,
+    },
+    /// The session is told to leave, or over.
+    Left {
+        visit: Option<Result<Box<Summary>, VisitError>>,
+        cut: bool,
+    },
+}
+
+type Out<'a> = &'a mut Vec<LaptopOutput>;
+
+impl Laptop {
+    /// `session` and what it asked for when it began. `begin` makes the visit; `None` for a pairing.
+    pub fn new(
+        session: LaptopSession,
+        begun: Vec<LaptopEffect>,
+        begin: Option<Begin>,
+        now: Time,
+        out: &mut Vec<LaptopOutput>,
+    ) -> Self {
+        let mut laptop = Self {
+            session,
+            begin,
+            stage: Stage::Before,
+            decoder: Decoder::default(),
+            outbox: VecDeque::new(),
+            said_at: now,
+            heard_at: now,
+        };
+        laptop.session_did(now, begun, out);
+        laptop
+    }
+
+    /// Where the visit is, while there is one.
+    #[must_use]
+    pub fn progress(&self) -> Option<&Progress> {
+        match &self.stage {
+            Stage::Visiting(visit) => Some(visit.progress()),
+            Stage::Before | Stage::Parting { .. } | Stage::Left { .. } => None,
+        }
+    }
+
+    /// Asks for a checkpoint now.
+    pub fn request_mark(&mut self) {
+        if let Stage::Visiting(visit) = &mut self.stage {
+            visit.request_mark();
+        }
+    }
+
+    /// When a [`LaptopInput::Tick`] is due, if nothing else happens.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Time> {
+        let own = match &self.stage {
+            Stage::Parting { until, .. } => Some(*until),
+            Stage::Visiting(_) => Some((self.said_at + KEEP_ALIVE).min(self.heard_at + SILENCE_MAX)),
+            Stage::Before | Stage::Left { .. } => None,
+        };
+        self.session.next_at().into_iter().chain(own).min()
+    }
+
+    /// Takes one input; appends what is to be done. [`LaptopInput::Leave`] says goodbye to the hub first: an open set is
+    /// sealed as partial.
+    pub fn handle(&mut self, now: Time, input: LaptopInput, out: &mut Vec<LaptopOutput>) {
+        match (input, &self.stage) {
+            (LaptopInput::Leave, Stage::Visiting(_)) => self.part(now, None),
+            (LaptopInput::Leave, Stage::Parting { .. } | Stage::Left { .. }) => {}
+            (LaptopInput::Tick, _) => {
+                self.tell_session(now, LaptopInput::Tick, out);
+                self.tick(now, out);
+            }
+            (input, _) => self.tell_session(now, input, out),
+        }
+    }
+
+    /// Does the next piece of work, if the link has room for what may come of it.
+    pub fn work(&mut self, now: Time, out: &mut Vec<LaptopOutput>) -> Work {
+        if self.session.room_bytes() == 0 {
+            return Work::Wait;
+        }
+        if let Some(frame) = self.outbox.pop_front() {
+            self.tell_session(now, LaptopInput::Frame(frame), out);
+            return Work::More;
+        }
+        let Stage::Visiting(visit) = &mut self.stage else {
+            return Work::Wait;
+        };
+        match visit.next(now) {
+            Ok(Step::Send(Outgoing::Control(message))) => self.say(&message),
+            Ok(Step::Send(Outgoing::Data { upload, bytes })) => {
+                let frame = data_frame(upload, &bytes);
+                self.tell_session(now, LaptopInput::Frame(frame), out);
+            }
+            Ok(Step::Working) => {}
+            Ok(Step::Wait) => return Work::Wait,
+            Ok(Step::Done(summary)) => self.part(now, Some(Ok(summary))),
+            Err(error) => self.part(now, Some(Err(error))),
+        }
+        Work::More
+    }
+
+    fn tick(&mut self, now: Time, out: Out<'_>) {
+        match &self.stage {
+            Stage::Parting { until, .. } if now >= *until => self.leave(now, out),
+            Stage::Visiting(_) if now >= self.heard_at + SILENCE_MAX => {
+                self.stage = Stage::Left {
+                    visit: None,
+                    cut: true,
+                };
+                self.tell_session(now, LaptopInput::Leave, out);
+            }
+            // A full link says by itself that we are here.
+            Stage::Visiting(_) if now >= self.said_at + KEEP_ALIVE && self.session.room_bytes() > 0 => {
+                self.said_at = now;
+                self.say(&ToHub::KeepAlive);
+            }
+            Stage::Before | Stage::Visiting(_) | Stage::Parting { .. } | Stage::Left { .. } => {}
+        }
+    }
+
+    fn say(&mut self, message: &ToHub) {
+        // The archiver keeps its messages within the limit; one that is not would be missed by the hub and end the visit.
+        self.outbox.extend(control_frames(message).into_iter().flatten());
+    }
+
+    fn part(&mut self, now: Time, visit: Option<Result<Box<Summary>, VisitError>>) {
+        self.say(&ToHub::Goodbye);
+        self.stage = Stage::Parting {
+            visit,
+            until: now + GOODBYE_MAX,
+        };
+    }
+
+    fn leave(&mut self, now: Time, out: Out<'_>) {
+        if let Stage::Parting { visit, .. } = &mut self.stage {
+            self.stage = Stage::Left {
+                visit: visit.take(),
+                cut: false,
+            };
+            self.tell_session(now, LaptopInput::Leave, out);
+        }
+    }
+
+    fn tell_session(&mut self, now: Time, input: LaptopInput, out: Out<'_>) {
+        if matches!(input, LaptopInput::Frame(_)) {
+            self.said_at = now;
+        }
+        let mut effects = Vec::new();
+        self.session.handle(now, input, &mut effects);
+        self.session_did(now, effects, out);
+    }
+
+    fn session_did(&mut self, now: Time, effects: Vec<LaptopEffect>, out: Out<'_>) {
+        for effect in effects {
+            match effect {
+                LaptopEffect::Radio(command) => out.push(LaptopOutput::Radio(command)),
+                LaptopEffect::Store(hub) => out.push(LaptopOutput::Store(hub)),
+                LaptopEffect::BeaconKey { hub, key } => out.push(LaptopOutput::BeaconKey { hub, key }),
+                LaptopEffect::Up { hub } => self.up(now, hub, out),
+                LaptopEffect::Frame(frame) => self.frame(now, frame, out),
+                LaptopEffect::Room => {}
+                LaptopEffect::Over(session) => {
+                    let over = Stage::Left {
+                        visit: None,
+                        cut: false,
+                    };
+                    let (visit, cut) = match std::mem::replace(&mut self.stage, over) {
+                        Stage::Parting { visit, .. } => (visit, false),
+                        Stage::Left { visit, cut } => (visit, cut),
+                        Stage::Before | Stage::Visiting(_) => (None, false),
+                    };
+                    let session = if cut { LaptopEnd::Cut } else { session };
+                    out.push(LaptopOutput::Over(Ended { session, visit }));
+                }
+            }
+        }
+    }
+
+    fn up(&mut self, now: Time, hub: Peer, out: Out<'_>) {
+        self.heard_at = now;
+        if let Some(begin) = self.begin.take() {
+            match begin(&hub) {
+                Ok(visit) => self.stage = Stage::Visiting(Box::new(visit)),
+                Err(error) => self.part(now, Some(Err(error))),
+            }
+        }
+        out.push(LaptopOutput::Up(hub));
+    }
+
+    fn frame(&mut self, now: Time, frame: Bytes, out: Out<'_>) {
+        self.heard_at = now;
+        let protocol = || VisitError::Refused(Refusal::Disagree);
+        let received = match (self.decoder.frame::<ToLaptop>(frame), &mut self.stage) {
+            (Ok(None), _) => Ok(()),
+            (Ok(Some(Frame::Control(ToLaptop::Goodbye))), Stage::Parting { .. }) => {
+                return self.leave(now, out);
+            }
+            (Ok(Some(Frame::Control(message))), Stage::Visiting(visit)) => visit.receive(now, message),
+            // After the last words, nothing matters.
+            (_, Stage::Before | Stage::Parting { .. } | Stage::Left { .. }) => Ok(()),
+            (Ok(Some(Frame::Data { .. })) | Err(_), Stage::Visiting(_)) => Err(protocol()),
+        };
+        if let Err(error) = received {
+            self.part(now, Some(Err(error)));
+        }
+    }
+}
