@@ -4,7 +4,7 @@ use berth_repository::Id;
 
 use crate::catalogue::BlockRef;
 use crate::encoding::{Damaged, Reader, put_bytes, put_number, put_time};
-use crate::{FileKind, Metadata};
+use crate::{FileKind, Metadata, Xattrs};
 
 /// What an entry holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) enum Content {
 pub(crate) struct Entry {
     pub(crate) name: Vec<u8>,
     pub(crate) metadata: Metadata,
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Xattrs,
     pub(crate) content: Content,
     /// To be read again at the next visit, whatever its metadata says: it changed while it was read, or so shortly
     /// before that a later change may not show in its times.
@@ -107,14 +107,6 @@ impl Entry {
             content,
             unclean: flags & FLAG_UNCLEAN != 0,
         })
-    }
-
-    /// Chunks of a file; none of anything else.
-    pub(crate) fn chunks(&self) -> &[Id] {
-        match &self.content {
-            Content::File { chunks, .. } => chunks,
-            Content::Folder { .. } | Content::Symlink(_) | Content::Nothing => &[],
-        }
     }
 
     /// Entries of a folder in the catalogue.

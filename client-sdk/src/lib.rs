@@ -18,7 +18,7 @@ mod visit;
 
 pub use chunker::{CHUNK_SIZE_BYTES_AVERAGE, CHUNK_SIZE_BYTES_MAX, CHUNK_SIZE_BYTES_MIN};
 pub use repository::{LaptopRepository, RepositoryError};
-pub use source::{FileKind, Metadata, OsSource, Source, SourceFile, Timestamp};
+pub use source::{FileKind, Metadata, OsSource, Source, SourceFile, Timestamp, Xattrs};
 pub use visit::{
     Keys, NOT_READ_NAMED_MAX, NotRead, NotReadReason, Outgoing, Progress, Rules, SealStage, Step, Summary,
     Visit, VisitError, VisitOptions,

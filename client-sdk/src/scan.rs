@@ -39,6 +39,8 @@ pub(crate) struct Counts {
 pub(crate) struct Changed<'a> {
     pub(crate) path: &'a Path,
     pub(crate) metadata: &'a Metadata,
+    /// What its folder and those above it take in the catalogue.
+    pub(crate) folders_size_bytes: u64,
 }
 
 /// What a scan found at `/`.
@@ -56,6 +58,8 @@ pub(crate) struct Scan {
     file: BlockFile,
     pub(crate) counts: Counts,
     root: Option<ScannedRoot>,
+    /// Of the blocks of the folders that the walk is in.
+    folders_size_bytes: u64,
 }
 
 /// One folder on the way from `/` to where the walk is.
@@ -78,11 +82,12 @@ struct Frame {
 }
 
 impl Scan {
-    /// Begins at `/`. `old` is the block of `/` in the catalogue.
+    /// Begins at `/`. `old` is the block of `/` in the catalogue; `is_whole`: its tree can be taken over.
     pub(crate) fn new(
         file: BlockFile,
         plan: Plan,
         old: Option<BlockRef>,
+        is_whole: bool,
         catalogue: &mut BlockFile,
     ) -> io::Result<Self> {
         let (names, plan) = if plan.is_whole() {
@@ -96,13 +101,14 @@ impl Scan {
             file,
             counts: Counts::default(),
             root: None,
+            folders_size_bytes: old.map_or(0, |old| old.length),
         };
         scan.frames.push(Frame {
             path: PathBuf::from("/"),
             name: Vec::new(),
             metadata: None,
             names: names.unwrap_or_default().into_iter(),
-            same: old.is_some() && old_entries.is_some(),
+            same: is_whole && old_entries.is_some(),
             old: old_entries.unwrap_or_default(),
             plan,
             device: None,
@@ -162,6 +168,7 @@ impl Scan {
         catalogue: &mut BlockFile,
         changed: &mut dyn FnMut(Changed<'_>),
     ) -> io::Result<()> {
+        let folders_size_bytes = self.folders_size_bytes;
         let Some(frame) = self.frames.last_mut() else {
             return Ok(());
         };
@@ -226,6 +233,7 @@ impl Scan {
                     changed(Changed {
                         path: &path,
                         metadata: &metadata,
+                        folders_size_bytes,
                     });
                 }
                 frame.push(&Found::New { name, metadata });
@@ -275,6 +283,7 @@ impl Scan {
         let old_entry = above.old.find(&name);
         let old_block = old_entry.as_ref().and_then(Entry::block);
         let old = OldEntries::read(catalogue, old_block)?;
+        self.folders_size_bytes += old_block.map_or(0, |old| old.length);
         self.frames.push(Frame {
             path,
             name,
@@ -295,6 +304,7 @@ impl Scan {
         let Some(frame) = self.frames.pop() else {
             return Ok(());
         };
+        self.folders_size_bytes -= frame.old_block.map_or(0, |old| old.length);
         let same = frame.same && frame.old.is_used_up();
         match (self.frames.last_mut(), frame.metadata, frame.old_entry) {
             (None, ..) if same => self.root = Some(ScannedRoot::Same),

@@ -67,6 +67,9 @@ pub struct Metadata {
     pub device_number: u64,
 }
 
+/// Extended attributes: names with their name space, and values.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The user's files. Paths are absolute; names are bytes, not always UTF-8.
 pub trait Source: Send {
     /// What the entry itself is; symlinks are not followed.
@@ -93,7 +96,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// As [`Source::metadata`]. A file system without extended attributes has none: no error.
-    fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
+    fn xattrs(&self, path: &Path) -> io::Result<Xattrs>;
     /// Name of a user, empty if it has none.
     fn user_name(&self, uid: u32) -> String;
     /// Name of a group, empty if it has none.

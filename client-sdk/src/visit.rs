@@ -6,6 +6,7 @@
 //! Invariant: the hub's word comes first. What the laptop remembers is used only where the hub's `Welcome` confirms it,
 //! and changed only when the hub has signed for a set.
 
+mod checkpoint;
 mod contents;
 mod file;
 mod first;
@@ -15,7 +16,10 @@ mod marks;
 mod memory;
 mod node;
 mod options;
+mod overlay;
+mod rebuild;
 mod report;
+mod salvage;
 mod settle;
 mod sink;
 mod stage;
@@ -35,12 +39,16 @@ use berth_wire::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+use self::checkpoint::Budget;
+use self::contents::Contents;
 use self::first::Newest;
 use self::links::Links;
 use self::log::{Record, VisitLog};
 use self::marks::{Due, MarkKind, Marks};
 use self::memory::{CatalogueRef, Memory};
+use self::rebuild::Rebuild;
 use self::report::Report;
+use self::salvage::Salvage;
 use self::settle::{Settled, open_catalogue, remove_other_catalogues, settle};
 use self::sink::Sink;
 use self::work::{Frame, Work};
@@ -58,6 +66,7 @@ pub struct Visit {
     phase: Phase,
     queue: VecDeque<Outgoing>,
     marks: Marks,
+    budget: Budget,
     progress: Progress,
 }
 
@@ -85,6 +94,9 @@ struct Prepared {
     hub_has_repository: bool,
     catalogue_number: u64,
     catalogue: BlockFile,
+    /// What is to be asked of the hub first.
+    rebuild: Option<Rebuild>,
+    salvage: Salvage,
 }
 
 /// What of that the end of the visit needs.
@@ -106,7 +118,7 @@ struct Closing {
 enum Phase {
     Greet(Box<dyn Source>),
     Greeted(Box<dyn Source>),
-    Open(Box<Prepared>),
+    Ask(Box<Prepared>),
     Scan(Box<Prepared>, Box<Scan>, Newest),
     Work(Box<Work>, Opened),
     Close(Box<Closing>),
@@ -152,6 +164,7 @@ impl Visit {
             phase: Phase::Greet(source),
             queue: VecDeque::new(),
             marks: Marks::default(),
+            budget: Budget::default(),
             progress: Progress::default(),
         })
     }
@@ -172,11 +185,32 @@ impl Visit {
                 self.marks.answered(mark)?;
                 phase
             }
+            (
+                Phase::Ask(mut prepared),
+                ToLaptop::Salvaged {
+                    upload, pack, length, ..
+                },
+            ) => {
+                prepared.salvage.answered(upload, pack, length)?;
+                Phase::Ask(prepared)
+            }
+            (
+                Phase::Ask(mut prepared),
+                message @ (ToLaptop::Listing { .. } | ToLaptop::Fetched { .. } | ToLaptop::Missing),
+            ) => {
+                let Some(rebuild) = &mut prepared.rebuild else {
+                    return Err(VisitError::Protocol {
+                        what: "an answer without a question",
+                    });
+                };
+                rebuild.answered(message, self.base.repository.key(), &mut prepared.sink.known)?;
+                Phase::Ask(prepared)
+            }
             (Phase::Close(closing), ToLaptop::Receipt { receipt }) => self.signed(*closing, receipt)?,
             (
                 Phase::Greet(_)
                 | Phase::Greeted(_)
-                | Phase::Open(_)
+                | Phase::Ask(_)
                 | Phase::Scan(..)
                 | Phase::Work(..)
                 | Phase::Close(_)
@@ -207,7 +241,13 @@ impl Visit {
         let mut step = Step::Working;
         self.phase = match mem::replace(&mut self.phase, Phase::Over) {
             Phase::Greet(source) => self.greet(now, source)?,
-            Phase::Open(prepared) => self.open(prepared)?,
+            Phase::Ask(prepared) => {
+                let (phase, is_waiting) = self.ask(prepared)?;
+                if is_waiting {
+                    step = Step::Wait;
+                }
+                phase
+            }
             Phase::Scan(prepared, scan, newest) => self.scan(now, prepared, scan, newest)?,
             Phase::Work(work, opened) => self.work(now, now_ns, work, opened)?,
             phase @ (Phase::Greeted(_) | Phase::Close(_) | Phase::Over) => {
@@ -239,7 +279,7 @@ impl Visit {
     fn queued(&mut self) -> Option<Outgoing> {
         let first = self.queue.pop_front();
         first.or_else(|| match &mut self.phase {
-            Phase::Open(prepared) | Phase::Scan(prepared, ..) => prepared.sink.queue.pop_front(),
+            Phase::Ask(prepared) | Phase::Scan(prepared, ..) => prepared.sink.queue.pop_front(),
             Phase::Work(work, _) => work.sink.queue.pop_front(),
             Phase::Close(closing) => closing.work.sink.queue.pop_front(),
             Phase::Greet(_) | Phase::Greeted(_) | Phase::Done(_) | Phase::Over => None,
@@ -259,7 +299,7 @@ impl Visit {
                 scan.path().clone_into(&mut self.progress.path);
                 None
             }
-            Phase::Greet(_) | Phase::Greeted(_) | Phase::Open(_) | Phase::Done(_) | Phase::Over => None,
+            Phase::Greet(_) | Phase::Greeted(_) | Phase::Ask(_) | Phase::Done(_) | Phase::Over => None,
         };
         if let Some(counts) = counts {
             self.progress.files_done = counts.files_done;
@@ -296,6 +336,7 @@ impl Visit {
             last,
             repository,
             receipts,
+            tails,
             ..
         } = welcome
         else {
@@ -312,13 +353,15 @@ impl Visit {
         let Settled {
             mut memory,
             known,
-            rebuild: _,
+            rebuild,
         } = settle(&base.disk, &base.folder, base.repository.id(), last)?;
         let (catalogue_number, catalogue) = open_catalogue(&base.disk, &base.folder, &mut memory)?;
+        let salvage = Salvage::new(&base.disk, &base.folder, &tails)?;
         let log = VisitLog::create(base.disk.clone(), &base.folder, set)?;
         let rng = ChaCha20Rng::from_seed(base.options.seed);
         let sink = Sink::new(base.repository.key().clone(), rng, base.stage, known, log, set)?;
-        Ok(Phase::Open(Box::new(Prepared {
+        self.progress.rebuilt = rebuild;
+        Ok(Phase::Ask(Box::new(Prepared {
             source,
             sink,
             memory,
@@ -327,7 +370,40 @@ impl Visit {
             hub_has_repository: repository.is_some(),
             catalogue_number,
             catalogue,
+            rebuild: rebuild.then(Rebuild::default),
+            salvage,
         })))
+    }
+
+    /// One question after the other; then the set is opened. Also tells whether an answer is awaited.
+    fn ask(&mut self, mut prepared: Box<Prepared>) -> Result<(Phase, bool), VisitError> {
+        if let Some(rebuild) = &mut prepared.rebuild {
+            if rebuild.is_waiting() {
+                return Ok((Phase::Ask(prepared), true));
+            }
+            if let Some(question) = rebuild.ask() {
+                prepared.sink.control(question);
+                return Ok((Phase::Ask(prepared), false));
+            }
+            prepared.rebuild = None;
+            prepared.memory = Memory {
+                last: prepared.previous,
+                runs: prepared.sink.known.keep()?,
+                ..Memory::default()
+            };
+            let base = &self.base;
+            prepared
+                .memory
+                .write(&*base.disk, &base.folder, base.repository.id())?;
+        }
+        if prepared.salvage.is_waiting() {
+            return Ok((Phase::Ask(prepared), true));
+        }
+        if let Some(question) = prepared.salvage.ask(&mut prepared.sink) {
+            prepared.sink.control(question);
+            return Ok((Phase::Ask(prepared), false));
+        }
+        self.open(prepared).map(|phase| (phase, false))
     }
 
     fn open(&mut self, mut prepared: Box<Prepared>) -> Result<Phase, VisitError> {
@@ -343,10 +419,20 @@ impl Visit {
                 prepared.sink.object(kind, Id::of(bytes), bytes.to_vec())?;
             }
         }
+        for pack in mem::take(&mut prepared.salvage.packs) {
+            prepared.sink.salvaged(pack)?;
+        }
         let file = BlockFile::create(base.disk.clone(), format!("{}/scan", base.folder))?;
         let plan = Plan::new(&base.options.roots);
-        let old = prepared.memory.catalogue.map(|catalogue| catalogue.block);
-        let mut scan = Scan::new(file, plan, old, &mut prepared.catalogue)?;
+        let old = prepared.memory.catalogue;
+        let is_whole = old.is_some_and(|old| !old.is_partial);
+        let mut scan = Scan::new(
+            file,
+            plan,
+            old.map(|old| old.block),
+            is_whole,
+            &mut prepared.catalogue,
+        )?;
         scan.read_root(&*prepared.source, &base.matcher)?;
         Ok(Phase::Scan(prepared, Box::new(scan), Newest::default()))
     }
@@ -379,7 +465,7 @@ impl Visit {
             parent: prepared.memory.snapshot,
         };
         let old = prepared.memory.catalogue;
-        let sockets = scan.counts.sockets;
+        let scan_counts = scan.counts.clone();
         let mut work = Box::new(Work {
             source: prepared.source,
             sink: prepared.sink,
@@ -389,11 +475,12 @@ impl Visit {
             chunker: Chunker::new(self.base.repository.key().chunker_seed()),
             links: Links::default(),
             report: Report {
-                sockets,
+                sockets: scan_counts.sockets,
                 ..Report::default()
             },
-            first: newest.into_files(),
+            first: newest.into_files(scan_counts.bytes_changed),
             done_first: std::collections::BTreeMap::new(),
+            first_size_bytes: 0,
             frames: Vec::new(),
             reading: None,
         });
@@ -423,11 +510,12 @@ impl Visit {
     ) -> Result<Phase, VisitError> {
         let bytes = work.report.bytes_stored + STEP_BYTES;
         for _ in 0..STEPS {
-            if let Some(due) = self
-                .marks
-                .due(now, work.sink.bytes_queued, work.report.bytes_stored)
+            if work.is_between_files()
+                && let Some(due) = self
+                    .marks
+                    .due(now, work.sink.bytes_queued, work.report.bytes_stored)
             {
-                self.mark(now, &mut work, due)?;
+                self.mark(now, &mut work, &opened, due)?;
             }
             if !work.sink.queue.is_empty() || work.report.bytes_stored > bytes {
                 break;
@@ -436,16 +524,33 @@ impl Visit {
                 return self.close(work, opened, catalogue);
             }
         }
+        // Before any of it is sent: what arrives can be salvaged only if the log has it.
+        work.sink.log.flush()?;
         Ok(Phase::Work(work, opened))
     }
 
-    fn mark(&mut self, now: Time, work: &mut Work, _due: Due) -> Result<(), VisitError> {
+    /// Queues a checkpoint where the budget has room for it; else a flush, where that is honest or long overdue.
+    fn mark(&mut self, now: Time, work: &mut Work, opened: &Opened, due: Due) -> Result<(), VisitError> {
+        let stored = work.report.bytes_stored;
+        let kind = if self
+            .budget
+            .allows(work, self.progress.bytes_changed, due == Due::Requested)
+        {
+            MarkKind::Checkpoint
+        } else if due != Due::Regular || self.marks.flush_is_honest(stored) {
+            MarkKind::Flush
+        } else {
+            return Ok(());
+        };
         work.sink.fill(true)?;
-        work.sink.log.sync()?;
-        let (queued, stored) = (work.sink.bytes_queued, work.report.bytes_stored);
-        let mark = self.marks.begin(now, MarkKind::Flush, queued, stored);
-        work.sink.control(ToHub::Flush { mark });
-        Ok(())
+        let mark = self.marks.begin(now, kind, work.sink.bytes_queued, stored);
+        if kind == MarkKind::Checkpoint {
+            checkpoint::make(&self.base, work, opened, mark, &mut self.budget)
+        } else {
+            work.sink.log.sync()?;
+            work.sink.control(ToHub::Flush { mark });
+            Ok(())
+        }
     }
 
     /// Everything is stored: ends packs and index, signs the set and asks for the receipt.
@@ -461,9 +566,14 @@ impl Visit {
         let file = snapshot.seal(&work.sink.key, nonce).map_err(VisitError::Seal)?;
         let snapshot = file.id;
         work.sink.object(ObjectKind::Snapshot, file.id, file.bytes)?;
-        let manifest = self
-            .base
-            .manifest(&work, &opened, SetKind::Complete, 0, snapshot)?;
+        let manifest = self.base.manifest(
+            &work.sink.contents,
+            work.report.not_read_count,
+            &opened,
+            SetKind::Complete,
+            0,
+            snapshot,
+        );
         let signed = self.base.sign(&manifest)?;
         work.catalogue.sync()?;
         catalogue.length = work.catalogue.length();
@@ -577,14 +687,14 @@ impl Base {
 
     fn manifest(
         &self,
-        work: &Work,
+        contents: &Contents,
+        not_read: u64,
         opened: &Opened,
         kind: SetKind,
         mark: u32,
         snapshot: Id,
-    ) -> Result<Manifest, VisitError> {
-        let contents = &work.sink.contents;
-        Ok(Manifest {
+    ) -> Manifest {
+        Manifest {
             format: 1,
             laptop: self.options.laptop,
             hub: self.options.hub,
@@ -599,8 +709,8 @@ impl Base {
             tail: contents.tail.clone(),
             objects: contents.objects,
             bytes: contents.bytes,
-            not_read: work.report.not_read_count,
-        })
+            not_read,
+        }
     }
 
     fn sign(&self, manifest: &Manifest) -> Result<Signed, VisitError> {

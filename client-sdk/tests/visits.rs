@@ -1,5 +1,7 @@
 //! Whole visits of a laptop at a real hub, judged by restic.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // test code outside of a test function
+
 mod support;
 
 use std::fs;
@@ -43,4 +45,127 @@ fn a_second_visit_without_changes_reads_no_file_and_sends_next_to_nothing() {
         (200, 0, 0)
     );
     assert_same(files.path(), &below(&pair.restored("latest"), files.path()));
+}
+
+/// Bytes that do not compress and differ from each other.
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::{RngCore, SeedableRng};
+    let mut bytes = vec![0; length];
+    ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Bytes of files in `restored` that are what they are in `folder`; a beginning under its marked name counts too.
+fn restored_bytes(folder: &Path, restored: &Path) -> u64 {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, there) = (entry.path(), restored.join(entry.file_name()));
+        if path.is_dir() {
+            bytes += restored_bytes(&path, &there);
+        } else if let Ok(found) = fs::read(&there) {
+            assert_eq!(found, fs::read(&path).unwrap(), "{path:?}");
+            bytes += found.len() as u64;
+        } else {
+            let mut marked = entry.file_name();
+            marked.push(".berth-partial");
+            if let Ok(found) = fs::read(restored.join(marked)) {
+                assert!(fs::read(&path).unwrap().starts_with(&found), "{path:?}");
+                bytes += found.len() as u64;
+            }
+        }
+    }
+    bytes
+}
+
+fn incompressible(folder: &Path) {
+    for at in 0..120_u64 {
+        let folder = folder.join(format!("f{}", at % 9));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(
+            folder.join(format!("{at}.bin")),
+            noise(150_000 + 1_000 * at as usize, at),
+        )
+        .unwrap();
+    }
+    fs::write(folder.join("large"), noise(20_000_000, 1_000)).unwrap();
+}
+
+fn text(folder: &Path) {
+    for at in 0..1500_u64 {
+        let folder = folder.join(format!("f{}/g{}", at % 9, at % 31));
+        fs::create_dir_all(&folder).unwrap();
+        let words: String = noise(20_000, at)
+            .iter()
+            .map(|byte| format!("word{} ", byte % 64))
+            .collect();
+        fs::write(folder.join(format!("{at}.txt")), words).unwrap();
+    }
+}
+
+fn whole(make: fn(&Path)) -> (tempfile::TempDir, u64) {
+    let files = tempfile::tempdir().unwrap();
+    make(files.path());
+    let mut pair = Pair::new();
+    let sent = pair
+        .visit(Box::new(OsSource::new()), &[files.path()], Cut::Never)
+        .sent;
+    (files, sent)
+}
+
+fn cut_costs_little(make: fn(&Path), cut: fn(u64) -> Vec<Cut>) {
+    let (files, uninterrupted) = whole(make);
+    for cut in cut(uninterrupted) {
+        let mut pair = Pair::new();
+        let first = pair.visit(Box::new(OsSource::new()), &[files.path()], cut);
+        let acknowledged = first.progress.bytes_acknowledged;
+        let mut restored = 0;
+        if first.progress.bytes_restorable > 0 {
+            restored = restored_bytes(files.path(), &below(&pair.restored("latest"), files.path()));
+        }
+        let second = pair.visit(Box::new(OsSource::new()), &[files.path()], Cut::Never);
+        let both = first.sent + second.sent;
+        println!(
+            "{cut:?}: {} + {} of {uninterrupted} ({:+.2} %), acknowledged {acknowledged}, restored {restored}, read {}",
+            first.sent,
+            second.sent,
+            (both as f64 / uninterrupted as f64 - 1.0) * 100.0,
+            second.summary.as_ref().unwrap().content_files_read,
+        );
+        assert_same(files.path(), &below(&pair.restored("latest"), files.path()));
+        assert!(
+            restored * 100 >= acknowledged * 95,
+            "{restored} of {acknowledged} acknowledged bytes are restorable"
+        );
+        assert!(
+            both <= uninterrupted * 102 / 100 + 128 * 1024,
+            "{both} of {uninterrupted} bytes"
+        );
+        let tags = pair.tags();
+        assert!(tags.last().unwrap().contains("complete"));
+        // Who leaves in the last moment finds the visit complete.
+        assert!(
+            tags.len() == 2 || restored == 0 || first.sealed.is_none(),
+            "{tags:?}"
+        );
+    }
+}
+
+fn at_shares(sent: u64) -> Vec<Cut> {
+    let mut cuts: Vec<_> = [1, 10, 33, 50, 90, 99]
+        .iter()
+        .map(|share| Cut::AtBytes(sent * share / 100))
+        .collect();
+    cuts.extend([0.01, 0.1, 0.5, 0.9, 0.99].map(Cut::LeaveAt));
+    cuts
+}
+
+#[test]
+fn a_cut_of_an_incompressible_visit_costs_little_and_loses_nothing_acknowledged() {
+    cut_costs_little(incompressible, at_shares);
+}
+
+#[test]
+fn a_cut_of_a_visit_of_text_costs_little_and_loses_nothing_acknowledged() {
+    cut_costs_little(text, at_shares);
 }

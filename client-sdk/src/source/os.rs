@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{FileKind, Metadata, Source, SourceFile, Timestamp};
+use super::{FileKind, Metadata, Source, SourceFile, Timestamp, Xattrs};
 
 /// Largest `/etc/passwd` or `/etc/group` that is read for names.
 const NAMES_SIZE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -88,7 +88,7 @@ impl Source for OsSource {
         Ok(fs::read_link(path)?.into_os_string().into_vec())
     }
 
-    fn xattrs(&self, path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    fn xattrs(&self, path: &Path) -> io::Result<Xattrs> {
         let names = match xattr::list(path) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(Vec::new()),

@@ -9,7 +9,7 @@ use super::sink::Sink;
 use super::{NotReadReason, VisitError};
 use crate::chunker::Chunker;
 use crate::entry::{Content, Entry};
-use crate::{FileKind, Metadata, Source, SourceFile};
+use crate::{FileKind, Metadata, Source, SourceFile, Xattrs};
 
 /// Where times are kept to the nanosecond they are still only taken from a clock that ticks 100 times a second on the
 /// slowest kernels: a change within two ticks of another may not show.
@@ -36,7 +36,7 @@ pub(super) struct FileRead {
 /// How a file ended.
 pub(super) enum FileEnd {
     /// It is in the set; maybe with something to be told about it.
-    Done(Entry, Option<NotReadReason>),
+    Done(Box<Entry>, Option<NotReadReason>),
     /// It could not be read, and is not there in full.
     Failed(io::Error),
 }
@@ -115,15 +115,12 @@ impl FileRead {
         } else {
             Some(NotReadReason::Changed)
         };
-        FileEnd::Done(entry, why)
+        FileEnd::Done(Box::new(entry), why)
     }
 }
 
 /// The extended attributes, or why there are none.
-pub(super) fn xattrs_of(
-    source: &dyn Source,
-    path: &std::path::Path,
-) -> (Vec<(Vec<u8>, Vec<u8>)>, Option<NotReadReason>) {
+pub(super) fn xattrs_of(source: &dyn Source, path: &std::path::Path) -> (Xattrs, Option<NotReadReason>) {
     match source.xattrs(path) {
         Ok(xattrs) => (xattrs, None),
         // It was read to its end, and vanished after that.

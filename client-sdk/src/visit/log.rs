@@ -171,7 +171,11 @@ impl VisitLog {
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Writes what was appended, so that it outlives this process.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
         self.file.append(&self.buffer)?;
         self.buffer.clear();
         Ok(())

@@ -56,7 +56,7 @@ pub(super) struct Marks {
 pub(super) enum Due {
     Requested,
     Regular,
-    /// So far behind that a flush is better than nothing.
+    /// So much is at risk that a flush is better than nothing.
     Overdue,
 }
 
@@ -86,7 +86,7 @@ impl Marks {
         }
         let fresh = queued - self.queued_at_last;
         let distance = (queued / DISTANCE_SHARE).max(DISTANCE_BYTES_MIN);
-        if fresh >= 2 * distance || fresh >= DISTANCE_BYTES_MAX {
+        if fresh >= DISTANCE_BYTES_MAX {
             Some(Due::Overdue)
         } else if fresh >= distance || (fresh > 0 && now.saturating_sub(self.last_at) >= DISTANCE_TIME) {
             Some(Due::Regular)
@@ -112,11 +112,6 @@ impl Marks {
         });
         (self.queued_at_last, self.last_at, self.stored_at_last) = (queued, now, Some((kind, stored)));
         mark
-    }
-
-    /// What the next mark's number will be.
-    pub(super) fn next_mark(&self) -> Mark {
-        Mark(self.last + 1)
     }
 
     pub(super) fn answered(&mut self, mark: Mark) -> Result<(), VisitError> {

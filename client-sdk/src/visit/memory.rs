@@ -29,6 +29,8 @@ pub(crate) struct CatalogueRef {
     pub(crate) block: BlockRef,
     /// Bytes of all blocks that are still in use.
     pub(crate) weight: u64,
+    /// Of a visit that was cut: its tree may hold what no folder holds.
+    pub(crate) is_partial: bool,
 }
 
 impl CatalogueRef {
@@ -38,6 +40,7 @@ impl CatalogueRef {
         out.extend_from_slice(self.tree.as_bytes());
         self.block.put(out);
         put_number(out, self.weight);
+        out.push(self.is_partial.into());
     }
 
     pub(crate) fn take(reader: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -47,6 +50,7 @@ impl CatalogueRef {
             tree: reader.id()?,
             block: BlockRef::take(reader)?,
             weight: reader.number()?,
+            is_partial: reader.byte()? != 0,
         })
     }
 }

@@ -16,6 +16,7 @@ use rand_core::RngCore;
 
 use super::contents::Contents;
 use super::log::{Record, VisitLog};
+use super::salvage::SalvagedPack;
 use super::stage::{Job, SealStage, Sealers};
 use super::{Outgoing, VisitError};
 use crate::known::Known;
@@ -225,6 +226,18 @@ impl Sink {
         self.unlisted_blobs += blobs.len() as u64;
         self.unlisted.push(IndexPack { id, blobs });
         self.add_entry(ObjectKind::Pack, id, length)
+    }
+
+    /// A pack that the hub made of what a cut visit left: its chunks are known from here on.
+    pub(super) fn salvaged(&mut self, pack: SalvagedPack) -> Result<(), VisitError> {
+        for blob in &pack.blobs {
+            self.known.insert(blob.kind, blob.id)?;
+            self.log.append(&Record::Salvaged {
+                kind: blob.kind,
+                id: blob.id,
+            })?;
+        }
+        self.list(pack.id, pack.length, pack.blobs)
     }
 
     fn send_index(&mut self) -> Result<(), VisitError> {

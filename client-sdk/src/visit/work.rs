@@ -43,6 +43,8 @@ pub(super) struct Work {
     pub(super) first: VecDeque<FirstFile>,
     /// Read in the first pass and not yet come by, by path.
     pub(super) done_first: BTreeMap<PathBuf, Entry>,
+    /// What their folders take in the catalogue, a folder counted for each of its files.
+    pub(super) first_size_bytes: u64,
     /// From `/` to where the second pass is.
     pub(super) frames: Vec<Frame>,
     pub(super) reading: Option<Reading>,
@@ -72,8 +74,8 @@ pub(super) struct Frame {
 /// A file being read, and what it counts for.
 pub(super) struct Reading {
     pub(super) file: FileRead,
-    scanned: Metadata,
-    is_first: bool,
+    pub(super) scanned: Metadata,
+    pub(super) is_first: bool,
 }
 
 impl Frame {
@@ -111,6 +113,14 @@ impl Frame {
         Ok(Some(found))
     }
 
+    /// The entries that are not reached yet.
+    pub(super) fn rest(&self) -> Rest<'_> {
+        Rest {
+            reader: Reader(self.records.get(self.at..).unwrap_or_default()),
+            next: None,
+        }
+    }
+
     /// Adds an entry to the new catalogue and to the tree.
     pub(super) fn push(&mut self, entry: &Entry, source: &dyn Source) -> Result<(), VisitError> {
         self.tree
@@ -128,6 +138,28 @@ impl Frame {
     }
 }
 
+/// Entries of the scan, read ahead of the work.
+pub(super) struct Rest<'a> {
+    reader: Reader<'a>,
+    next: Option<Found>,
+}
+
+impl Rest<'_> {
+    pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
+        if self.next.is_some() || self.reader.is_empty() {
+            return Ok(self.next.take());
+        }
+        let found = Found::take(&mut self.reader);
+        found
+            .map(Some)
+            .map_err(|damaged| io::Error::new(io::ErrorKind::InvalidData, damaged))
+    }
+
+    pub(super) fn put_back(&mut self, found: Option<Found>) {
+        self.next = found;
+    }
+}
+
 impl Work {
     /// Does a small piece of work. `Some`: all is read and stored.
     pub(super) fn step(&mut self, now_ns: i128) -> Result<Option<CatalogueRef>, VisitError> {
@@ -136,6 +168,7 @@ impl Work {
             return Ok(None);
         }
         if let Some(next) = self.first.pop_front() {
+            self.first_size_bytes += next.folders_size_bytes;
             let name = next.path.file_name().unwrap_or_default().as_bytes().to_vec();
             // One that fails is tried again, and told about, when the second pass comes by.
             if let Ok(entry) = self.open(next.path, name, next.metadata, true, now_ns) {
@@ -167,6 +200,11 @@ impl Work {
             }
         }
         Ok(None)
+    }
+
+    /// A mark can be made now. In the first pass a file counts when it is done: until then no tree has any of it.
+    pub(super) fn is_between_files(&self) -> bool {
+        !self.reading.as_ref().is_some_and(|reading| reading.is_first)
     }
 
     fn entry(&mut self, name: Vec<u8>, metadata: Metadata, now_ns: i128) -> Result<(), VisitError> {
@@ -261,7 +299,7 @@ impl Work {
                 }
                 self.links.remember(&entry);
                 self.report.progress.path = path;
-                self.file_done(Some(entry), is_first)
+                self.file_done(Some(*entry), is_first)
             }
             FileEnd::Failed(error) => {
                 self.report.finished(&scanned, size);
@@ -337,6 +375,7 @@ impl Work {
                 tree,
                 block,
                 weight,
+                is_partial: false,
             }));
         };
         let (xattrs, why) = xattrs_of(&*self.source, &frame.path);

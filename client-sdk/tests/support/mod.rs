@@ -1,5 +1,8 @@
 //! A laptop and a real hub (`berth-bridge`) without a link between them, and restic as the judge.
 
+// Each test program uses its part of this.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -261,7 +264,7 @@ impl Pair {
 
 fn open_spool(dir: &Path, hub: &Arc<Identity>) -> Arc<Spool> {
     let disk = Arc::new(OsDisk::open(dir.join("hub")).unwrap());
-    let journal = Journal::open(&dir.join("hub-journal"), None).unwrap();
+    let journal = Journal::open(dir.join("hub-journal"), None).unwrap();
     Spool::open(disk, journal.0, hub.clone(), now_ns()).unwrap().0
 }
 

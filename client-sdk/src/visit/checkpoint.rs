@@ -1,0 +1,276 @@
+//! What makes a visit restorable if it is cut now: provisional trees, the rest of the index, a partial snapshot.
+//!
+//! Place: [`super::marks`] says when -> [`make`] queues the objects and the `Checkpoint` message.
+//! Invariant: the log and the catalogue that go with a checkpoint are synced before it is queued; what it is made of goes
+//! to the hub as provisional and never into the set; its bytes stay within the budget.
+
+use berth_repository::{
+    BlobKind, COMPRESSION_LEVEL, Id, IndexFile, IndexPack, PackBuilder, PackError, Sealer,
+};
+use berth_wire::{Mark, ObjectKind, OpenPack, SetKind, ToHub, encode};
+
+use super::contents::Contents;
+use super::log::Record;
+use super::memory::CatalogueRef;
+use super::overlay::Overlay;
+use super::sink::Sink;
+use super::work::Work;
+use super::{Base, Opened, VisitError};
+
+/// What all checkpoints of a visit may cost, in thousandths of what the visit sends: with what a cut costs besides
+/// (headers sent anew, trees of folders in the middle) it stays below 2 % (promise 2).
+const BUDGET_PER_MILLE: u64 = 12;
+
+/// Of what was sent so far, for marks that nobody asked for: the rest is kept for the user who leaves.
+const REGULAR_PER_MILLE: u64 = 9;
+
+/// Allowed in any visit, however little it sends: far less than the one chunk that a cut may cost.
+const ALWAYS_BYTES: u64 = 16 * 1024;
+
+/// Raw JSON of trees shrinks to about this share when it is compressed: ids are random, all else is not.
+const TREE_SHRINKS: u64 = 3;
+
+/// An entry of the index, compressed and sealed: its id, two numbers.
+const INDEX_ENTRY_BYTES: u64 = 45;
+
+/// A node of a file of the first pass, and its share in the nodes of its folders.
+const FIRST_FILE_BYTES: u64 = 200;
+
+/// A manifest without its lists, a snapshot, headers of messages.
+const FIXED_BYTES: u64 = 1_500;
+
+/// What checkpoints have cost so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Budget {
+    spent: u64,
+}
+
+impl Budget {
+    /// Whether a checkpoint may be made now.
+    pub(super) fn allows(self, work: &Work, bytes_changed: u64, is_requested: bool) -> bool {
+        let queued = work.sink.bytes_queued;
+        let expected = expected_bytes(queued, work.report.progress.bytes_done, bytes_changed);
+        let allowed = if is_requested {
+            expected * BUDGET_PER_MILLE / 1000 + ALWAYS_BYTES
+        } else {
+            (queued * REGULAR_PER_MILLE + expected) / 1000 + ALWAYS_BYTES / 4
+        };
+        self.spent + cost(work) <= allowed
+    }
+}
+
+/// What the visit will have sent at its end, from the share of changed bytes that is done.
+fn expected_bytes(queued: u64, done: u64, changed: u64) -> u64 {
+    const ENOUGH_TO_TELL_BYTES: u64 = 1024 * 1024;
+    if done < ENOUGH_TO_TELL_BYTES {
+        return queued.max(changed / 4);
+    }
+    let expected = u128::from(queued) * u128::from(changed.max(done)) / u128::from(done);
+    u64::try_from(expected).unwrap_or(u64::MAX / 1000)
+}
+
+/// About how many bytes a checkpoint would take now.
+fn cost(work: &Work) -> u64 {
+    let sink = &work.sink;
+    let open = [&sink.data, &sink.trees].into_iter().flatten();
+    let (headers, blobs) = open.fold((0, 0), |(headers, blobs), open| {
+        (
+            headers + open.builder.header_size_bytes() as u64,
+            blobs + open.builder.blobs().len() as u64,
+        )
+    });
+    let unlisted: u64 = sink.unlisted.iter().map(|pack| pack.blobs.len() as u64).sum();
+    let trees: u64 = work
+        .frames
+        .iter()
+        .map(|frame| {
+            let old = frame.old.map_or(0, |old| old.length);
+            let left = (frame.records.len() - frame.at) as u64;
+            // What is left of the old entries, by what is left of the new ones.
+            let old_left = old.min(old * left / (frame.records.len() as u64).max(1));
+            frame.tree.size_bytes() as u64 / TREE_SHRINKS + old_left
+        })
+        .sum();
+    let reading = work
+        .reading
+        .as_ref()
+        .map_or(0, |reading| reading.file.chunks.len() as u64 * 36);
+    // Folders that the second pass has come by are among them: better too much than too little.
+    let first_folders = if work.done_first.is_empty() {
+        0
+    } else {
+        work.first_size_bytes / 2
+    };
+    let first = work.done_first.len() as u64 * FIRST_FILE_BYTES + first_folders;
+    let contents = sink.contents.tail.len() as u64 * 45 + sink.contents.pages.len() as u64 * 34;
+    headers + (blobs + unlisted) * INDEX_ENTRY_BYTES + trees + reading + first + contents + FIXED_BYTES
+}
+
+/// Queues a checkpoint.
+pub(super) fn make(
+    base: &Base,
+    work: &mut Work,
+    opened: &Opened,
+    mark: Mark,
+    budget: &mut Budget,
+) -> Result<(), VisitError> {
+    let queued_before = work.sink.bytes_queued;
+    let overlay = Overlay::make(work)?;
+    let sink = &mut work.sink;
+    let mut contents = sink.contents.clone();
+    let mut index = IndexFile {
+        packs: sink.unlisted.clone(),
+        ..IndexFile::default()
+    };
+    let open = open_packs(sink, &mut contents, &mut index)?;
+    let (tree, catalogue_root) = (overlay.tree, (overlay.block, overlay.weight));
+    trees(sink, overlay.trees, &mut contents, &mut index)?;
+    if !index.packs.is_empty() {
+        let nonce = sink.nonce();
+        let file = index.seal(&sink.key, nonce).map_err(VisitError::Seal)?;
+        provisional(sink, &mut contents, ObjectKind::Index, file.id, file.bytes)?;
+    }
+    let snapshot = base.snapshot(opened, tree, SetKind::Partial);
+    let nonce = sink.nonce();
+    let file = snapshot.seal(&sink.key, nonce).map_err(VisitError::Seal)?;
+    let snapshot = file.id;
+    provisional(sink, &mut contents, ObjectKind::Snapshot, file.id, file.bytes)?;
+
+    let manifest = base.manifest(
+        &contents,
+        work.report.not_read_count,
+        opened,
+        SetKind::Partial,
+        mark.0,
+        snapshot,
+    );
+    let manifest = base.sign(&manifest)?;
+    work.catalogue.sync()?;
+    let catalogue = CatalogueRef {
+        number: work.catalogue_number,
+        length: work.catalogue.length(),
+        tree,
+        block: catalogue_root.0,
+        weight: catalogue_root.1,
+        is_partial: true,
+    };
+    let sink = &mut work.sink;
+    sink.log.append(&Record::Manifest {
+        id: manifest.id(),
+        snapshot,
+        catalogue,
+    })?;
+    sink.log.sync()?;
+    let message = ToHub::Checkpoint { mark, open, manifest };
+    budget.spent += encode(&message).map_or(0, |bytes| bytes.len() as u64);
+    sink.control(message);
+    // Marks are placed by what stays.
+    budget.spent += sink.bytes_queued - queued_before;
+    sink.bytes_queued = queued_before;
+    Ok(())
+}
+
+/// What the open packs would be.
+fn open_packs(
+    sink: &mut Sink,
+    contents: &mut Contents,
+    index: &mut IndexFile,
+) -> Result<Vec<OpenPack>, VisitError> {
+    let nonces = [sink.nonce(), sink.nonce()];
+    let mut open_packs = Vec::new();
+    let mut pages = Vec::new();
+    for (open, nonce) in [&sink.data, &sink.trees].into_iter().zip(nonces) {
+        let Some(open) = open.as_ref().filter(|open| !open.builder.is_empty()) else {
+            continue;
+        };
+        let closed = open.builder.would_be(&sink.key, nonce);
+        let length = u64::from(open.builder.length());
+        pages.extend(contents.add(ObjectKind::Pack, closed.id, length + closed.header.len() as u64)?);
+        index.packs.push(IndexPack {
+            id: closed.id,
+            blobs: open.builder.blobs().to_vec(),
+        });
+        open_packs.push(OpenPack {
+            upload: open.upload,
+            length,
+            header: closed.header,
+            pack: closed.id,
+        });
+    }
+    for (page, bytes) in pages {
+        sink.upload(ObjectKind::Page, page, bytes, true);
+    }
+    Ok(open_packs)
+}
+
+/// Packs of the trees that the repository does not have yet.
+fn trees(
+    sink: &mut Sink,
+    trees: Vec<(Id, Vec<u8>)>,
+    contents: &mut Contents,
+    index: &mut IndexFile,
+) -> Result<(), VisitError> {
+    let mut sealer = Sealer::new(sink.key.clone(), COMPRESSION_LEVEL).map_err(VisitError::Seal)?;
+    let (mut builder, mut bytes) = (PackBuilder::new(), Vec::new());
+    let mut packed = std::collections::BTreeSet::new();
+    for (id, json) in trees {
+        if sink.known.contains(BlobKind::Tree, id)? || !packed.insert(id) {
+            continue;
+        }
+        let nonce = sink.nonce();
+        let blob = sealer
+            .seal(BlobKind::Tree, id, &json, nonce)
+            .map_err(VisitError::Seal)?;
+        let added = match builder.add(&blob) {
+            Err(PackError::Full) => {
+                close_trees(
+                    sink,
+                    std::mem::take(&mut builder),
+                    std::mem::take(&mut bytes),
+                    contents,
+                    index,
+                )?;
+                builder.add(&blob)
+            }
+            added => added,
+        };
+        added.map_err(|error| VisitError::Folder {
+            path: "/".into(),
+            error,
+        })?;
+        bytes.extend_from_slice(&blob.bytes);
+    }
+    close_trees(sink, builder, bytes, contents, index)
+}
+
+fn close_trees(
+    sink: &mut Sink,
+    builder: PackBuilder,
+    mut bytes: Vec<u8>,
+    contents: &mut Contents,
+    index: &mut IndexFile,
+) -> Result<(), VisitError> {
+    if builder.is_empty() {
+        return Ok(());
+    }
+    let nonce = sink.nonce();
+    let (closed, blobs) = builder.close(&sink.key, nonce);
+    bytes.extend_from_slice(&closed.header);
+    index.packs.push(IndexPack { id: closed.id, blobs });
+    provisional(sink, contents, ObjectKind::Pack, closed.id, bytes)
+}
+
+fn provisional(
+    sink: &mut Sink,
+    contents: &mut Contents,
+    kind: ObjectKind,
+    id: Id,
+    bytes: Vec<u8>,
+) -> Result<(), VisitError> {
+    let length = bytes.len() as u64;
+    sink.upload(kind, id, bytes, true);
+    if let Some((page, bytes)) = contents.add(kind, id, length)? {
+        sink.upload(ObjectKind::Page, page, bytes, true);
+    }
+    Ok(())
+}
