@@ -6,8 +6,10 @@
 //! Invariant: the hub's word comes first. What the laptop remembers is used only where the hub's `Welcome` confirms it,
 //! and changed only when the hub has signed for a set.
 
+mod begin;
 mod checkpoint;
 mod contents;
+mod end;
 mod file;
 mod first;
 mod links;
@@ -27,35 +29,24 @@ mod work;
 
 use std::collections::VecDeque;
 use std::mem;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_disk::SharedDisk;
 use berth_radio::Time;
-use berth_repository::{Id, Snapshot, Timestamp};
-use berth_wire::{
-    Manifest, ObjectKind, PROTOCOL, Receipt, SetKind, SetRef, SetSeq, Signed, ToHub, ToLaptop, decode, encode,
-};
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use berth_repository::Id;
+use berth_wire::{SetRef, SetSeq, ToHub, ToLaptop, encode};
 
 use self::checkpoint::Budget;
-use self::contents::Contents;
 use self::first::Newest;
-use self::links::Links;
-use self::log::{Record, VisitLog};
 use self::marks::{Due, MarkKind, Marks};
 use self::memory::{CatalogueRef, Memory};
 use self::rebuild::Rebuild;
-use self::report::Report;
 use self::salvage::Salvage;
-use self::settle::{Settled, open_catalogue, remove_other_catalogues, settle};
 use self::sink::Sink;
-use self::work::{Frame, Work};
+use self::work::Work;
 use crate::catalogue::BlockFile;
-use crate::chunker::Chunker;
 use crate::rules::Matcher;
-use crate::scan::{Plan, Scan, ScannedRoot};
+use crate::scan::Scan;
 use crate::{LaptopRepository, Source};
 pub use options::*;
 pub use stage::SealStage;
@@ -313,194 +304,6 @@ impl Visit {
         self.progress.requested_mark_done = self.marks.request_done;
     }
 
-    fn greet(&mut self, now: Time, source: Box<dyn Source>) -> Result<Phase, VisitError> {
-        self.base.began = Some(now);
-        let repository = self.base.repository.id();
-        let memory = Memory::read(&*self.base.disk, &self.base.folder, repository)?;
-        self.queue.push_back(Outgoing::Control(ToHub::Begin {
-            protocol: PROTOCOL,
-            repository,
-            last: memory.last,
-        }));
-        Ok(Phase::Greeted(source))
-    }
-
-    fn welcome(
-        &mut self,
-        _now: Time,
-        source: Box<dyn Source>,
-        welcome: ToLaptop,
-    ) -> Result<Phase, VisitError> {
-        let ToLaptop::Welcome {
-            set,
-            last,
-            repository,
-            receipts,
-            tails,
-            ..
-        } = welcome
-        else {
-            return Ok(Phase::Greeted(source));
-        };
-        let base = &self.base;
-        if repository.is_some_and(|theirs| theirs != base.repository.id()) {
-            return Err(VisitError::Refused(berth_wire::Refusal::OtherRepository));
-        }
-        self.progress.receipts = receipts
-            .into_iter()
-            .filter(|receipt| base.keys.is_of_hub(receipt))
-            .collect();
-        let Settled {
-            mut memory,
-            known,
-            rebuild,
-        } = settle(&base.disk, &base.folder, base.repository.id(), last)?;
-        let (catalogue_number, catalogue) = open_catalogue(&base.disk, &base.folder, &mut memory)?;
-        let salvage = Salvage::new(&base.disk, &base.folder, &tails)?;
-        let log = VisitLog::create(base.disk.clone(), &base.folder, set)?;
-        let rng = ChaCha20Rng::from_seed(base.options.seed);
-        let sink = Sink::new(base.repository.key().clone(), rng, base.stage, known, log, set)?;
-        self.progress.rebuilt = rebuild;
-        Ok(Phase::Ask(Box::new(Prepared {
-            source,
-            sink,
-            memory,
-            set,
-            previous: last,
-            hub_has_repository: repository.is_some(),
-            catalogue_number,
-            catalogue,
-            rebuild: rebuild.then(Rebuild::default),
-            salvage,
-        })))
-    }
-
-    /// One question after the other; then the set is opened. Also tells whether an answer is awaited.
-    fn ask(&mut self, mut prepared: Box<Prepared>) -> Result<(Phase, bool), VisitError> {
-        if let Some(rebuild) = &mut prepared.rebuild {
-            if rebuild.is_waiting() {
-                return Ok((Phase::Ask(prepared), true));
-            }
-            if let Some(question) = rebuild.ask() {
-                prepared.sink.control(question);
-                return Ok((Phase::Ask(prepared), false));
-            }
-            prepared.rebuild = None;
-            prepared.memory = Memory {
-                last: prepared.previous,
-                runs: prepared.sink.known.keep()?,
-                ..Memory::default()
-            };
-            let base = &self.base;
-            prepared
-                .memory
-                .write(&*base.disk, &base.folder, base.repository.id())?;
-        }
-        if prepared.salvage.is_waiting() {
-            return Ok((Phase::Ask(prepared), true));
-        }
-        if let Some(question) = prepared.salvage.ask(&mut prepared.sink) {
-            prepared.sink.control(question);
-            return Ok((Phase::Ask(prepared), false));
-        }
-        self.open(prepared).map(|phase| (phase, false))
-    }
-
-    fn open(&mut self, mut prepared: Box<Prepared>) -> Result<Phase, VisitError> {
-        let base = &self.base;
-        prepared.sink.control(ToHub::OpenSet {
-            created_at_ns: base.options.wall_clock_ns,
-        });
-        if !prepared.hub_has_repository {
-            for (kind, bytes) in [
-                (ObjectKind::Key, base.repository.key_file()),
-                (ObjectKind::Config, base.repository.config()),
-            ] {
-                prepared.sink.object(kind, Id::of(bytes), bytes.to_vec())?;
-            }
-        }
-        for pack in mem::take(&mut prepared.salvage.packs) {
-            prepared.sink.salvaged(pack)?;
-        }
-        let file = BlockFile::create(base.disk.clone(), format!("{}/scan", base.folder))?;
-        let plan = Plan::new(&base.options.roots);
-        let old = prepared.memory.catalogue;
-        let is_whole = old.is_some_and(|old| !old.is_partial);
-        let mut scan = Scan::new(
-            file,
-            plan,
-            old.map(|old| old.block),
-            is_whole,
-            &mut prepared.catalogue,
-        )?;
-        scan.read_root(&*prepared.source, &base.matcher)?;
-        Ok(Phase::Scan(prepared, Box::new(scan), Newest::default()))
-    }
-
-    fn scan(
-        &mut self,
-        now: Time,
-        mut prepared: Box<Prepared>,
-        mut scan: Box<Scan>,
-        mut newest: Newest,
-    ) -> Result<Phase, VisitError> {
-        let root = scan.step(
-            &*prepared.source,
-            &self.base.matcher,
-            &mut prepared.catalogue,
-            &mut |changed| newest.offer(&changed),
-        )?;
-        let Some(root) = root else {
-            return Ok(Phase::Scan(prepared, scan, newest));
-        };
-        self.progress.scanned = true;
-        self.progress.files_scanned = scan.counts.files;
-        self.progress.bytes_scanned = scan.counts.bytes;
-        self.progress.files_changed = scan.counts.files_changed;
-        self.progress.bytes_changed = scan.counts.bytes_changed;
-        self.marks = Marks::new(now);
-        let opened = Opened {
-            set: prepared.set,
-            previous: prepared.previous,
-            parent: prepared.memory.snapshot,
-        };
-        let old = prepared.memory.catalogue;
-        let scan_counts = scan.counts.clone();
-        let mut work = Box::new(Work {
-            source: prepared.source,
-            sink: prepared.sink,
-            catalogue: prepared.catalogue,
-            catalogue_number: prepared.catalogue_number,
-            scan: scan.into_file(),
-            chunker: Chunker::new(self.base.repository.key().chunker_seed()),
-            links: Links::default(),
-            report: Report {
-                sockets: scan_counts.sockets,
-                ..Report::default()
-            },
-            first: newest.into_files(scan_counts.bytes_changed),
-            done_first: std::collections::BTreeMap::new(),
-            first_size_bytes: 0,
-            frames: Vec::new(),
-            reading: None,
-        });
-        match (root, old) {
-            (ScannedRoot::Same, Some(catalogue)) => self.close(work, opened, catalogue),
-            (ScannedRoot::Changed(block), _) => {
-                let records = work.scan.read(block)?;
-                work.frames.push(Frame::new(
-                    PathBuf::from("/"),
-                    Vec::new(),
-                    None,
-                    records,
-                    old.map(|old| old.block),
-                ));
-                Ok(Phase::Work(work, opened))
-            }
-            (ScannedRoot::Same, None) => Err(VisitError::Disk(std::io::ErrorKind::InvalidData.into())),
-        }
-    }
-
     fn work(
         &mut self,
         now: Time,
@@ -552,100 +355,6 @@ impl Visit {
             Ok(())
         }
     }
-
-    /// Everything is stored: ends packs and index, signs the set and asks for the receipt.
-    fn close(
-        &mut self,
-        mut work: Box<Work>,
-        opened: Opened,
-        mut catalogue: CatalogueRef,
-    ) -> Result<Phase, VisitError> {
-        work.sink.finish()?;
-        let snapshot = self.base.snapshot(&opened, catalogue.tree, SetKind::Complete);
-        let nonce = work.sink.nonce();
-        let file = snapshot.seal(&work.sink.key, nonce).map_err(VisitError::Seal)?;
-        let snapshot = file.id;
-        work.sink.object(ObjectKind::Snapshot, file.id, file.bytes)?;
-        let manifest = self.base.manifest(
-            &work.sink.contents,
-            work.report.not_read_count,
-            &opened,
-            SetKind::Complete,
-            0,
-            snapshot,
-        );
-        let signed = self.base.sign(&manifest)?;
-        work.catalogue.sync()?;
-        catalogue.length = work.catalogue.length();
-        work.sink.log.append(&Record::Manifest {
-            id: signed.id(),
-            snapshot,
-            catalogue,
-        })?;
-        work.sink.log.sync()?;
-        let manifest = signed.id();
-        work.sink.control(ToHub::Commit { manifest: signed });
-        Ok(Phase::Close(Box::new(Closing {
-            work,
-            opened,
-            catalogue,
-            snapshot,
-            manifest,
-        })))
-    }
-
-    /// The hub has signed for the set: from here on its chunks are known and its catalogue counts.
-    fn signed(&mut self, closing: Closing, receipt: Signed) -> Result<Phase, VisitError> {
-        let Closing {
-            work,
-            opened,
-            catalogue,
-            snapshot,
-            manifest,
-        } = closing;
-        let base = &self.base;
-        let set = SetRef {
-            seq: opened.set,
-            manifest,
-        };
-        let told: Option<Receipt> = decode(&receipt.body).ok();
-        let fits = told.is_some_and(|told| {
-            told.set == set && told.hub == base.options.hub && told.laptop == base.options.laptop
-        });
-        if !fits || !base.keys.is_of_hub(&receipt) {
-            return Err(VisitError::Protocol {
-                what: "its receipt is not for this set",
-            });
-        }
-        let mut sink = work.sink;
-        let memory = Memory {
-            last: Some(set),
-            snapshot: Some(snapshot),
-            catalogue: Some(catalogue),
-            runs: sink.known.keep()?,
-        };
-        memory.write(&*base.disk, &base.folder, base.repository.id())?;
-        sink.log.remove_all()?;
-        remove_other_catalogues(&base.disk, &base.folder, catalogue.number)?;
-        let report = work.report;
-        self.marks.acknowledged = report.bytes_stored;
-        self.marks.restorable = report.bytes_stored;
-        self.marks.request_done = true;
-        Ok(Phase::Done(Box::new(Summary {
-            set: set.seq,
-            kind: SetKind::Complete,
-            snapshot,
-            files: self.progress.files_scanned,
-            bytes_scanned: self.progress.bytes_scanned,
-            bytes_sent: self.progress.bytes_sent,
-            bytes_new: sink.bytes_new,
-            content_files_read: report.content_files_read,
-            sockets: report.sockets,
-            not_read: report.not_read,
-            not_read_count: report.not_read_count,
-            receipt,
-        })))
-    }
 }
 
 impl Base {
@@ -653,72 +362,6 @@ impl Base {
     fn wall_clock_ns(&self, now: Time) -> i128 {
         let elapsed = now.saturating_sub(self.began.unwrap_or(now));
         i128::from(self.options.wall_clock_ns) + i128::try_from(elapsed.as_nanos()).unwrap_or(i128::MAX / 2)
-    }
-
-    fn snapshot(&self, opened: &Opened, tree: Id, kind: SetKind) -> Snapshot {
-        let options = &self.options;
-        let kind = match kind {
-            SetKind::Complete => "complete",
-            SetKind::Partial => "partial",
-        };
-        Snapshot {
-            time: Timestamp::from_unix_ns(options.wall_clock_ns),
-            parent: opened.parent,
-            tree,
-            paths: options
-                .roots
-                .iter()
-                .map(|root| root.to_string_lossy().into_owned())
-                .collect(),
-            hostname: options.laptop_name.clone(),
-            username: options.user_name.clone(),
-            uid: 0,
-            gid: 0,
-            excludes: options.rules.patterns.clone(),
-            tags: vec![
-                kind.to_owned(),
-                format!("hub:{}", options.hub_name),
-                format!("set:{}", opened.set),
-            ],
-            original: None,
-            program_version: concat!("berth ", env!("CARGO_PKG_VERSION")).to_owned(),
-        }
-    }
-
-    fn manifest(
-        &self,
-        contents: &Contents,
-        not_read: u64,
-        opened: &Opened,
-        kind: SetKind,
-        mark: u32,
-        snapshot: Id,
-    ) -> Manifest {
-        Manifest {
-            format: 1,
-            laptop: self.options.laptop,
-            hub: self.options.hub,
-            repository: self.repository.id(),
-            set: opened.set,
-            kind,
-            mark,
-            previous: opened.previous,
-            snapshot,
-            created_at_ns: self.options.wall_clock_ns,
-            pages: contents.pages.clone(),
-            tail: contents.tail.clone(),
-            objects: contents.objects,
-            bytes: contents.bytes,
-            not_read,
-        }
-    }
-
-    fn sign(&self, manifest: &Manifest) -> Result<Signed, VisitError> {
-        let body = encode(manifest).map_err(|_| VisitError::Protocol {
-            what: "the set has more objects than a manifest can list",
-        })?;
-        let signature = self.keys.sign_manifest(&body).to_vec();
-        Ok(Signed { body, signature })
     }
 }
 

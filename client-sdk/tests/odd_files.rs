@@ -1,6 +1,6 @@
 //! Every kind of entry, and files that do not hold still.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // test code outside of a test function
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // test code outside of a test function
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Whole visits of a laptop at a real hub, judged by restic.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // test code outside of a test function
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // test code outside of a test function
 
 mod support;
 

@@ -167,3 +167,39 @@ impl SourceFile for Limited {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Content;
+    use crate::entry::tests::entry;
+    use crate::{FileKind, Timestamp};
+
+    fn changed_at(seconds: i64, nanoseconds: u32) -> Metadata {
+        let mut metadata = entry("x", Content::Nothing).metadata;
+        metadata.kind = FileKind::File;
+        metadata.changed = Timestamp { seconds, nanoseconds };
+        metadata
+    }
+
+    #[test]
+    fn a_file_that_changed_within_a_tick_of_being_read_is_read_again() {
+        let now_ns = 100_500_000_000;
+        for (seconds, nanoseconds, fresh) in [
+            (100, 499_000_000, true),
+            (100, 480_000_001, true),
+            (100, 470_000_000, false),
+            // A clock that was set back.
+            (200, 1, true),
+            // A file system that keeps whole seconds.
+            (99, 0, true),
+            (98, 0, false),
+        ] {
+            assert_eq!(
+                is_fresh(&changed_at(seconds, nanoseconds), now_ns),
+                fresh,
+                "{seconds}.{nanoseconds}"
+            );
+        }
+    }
+}

@@ -43,6 +43,13 @@ impl Report {
         self.bytes_of_file = 0;
     }
 
+    /// The file that was being read is read again later: it does not count yet.
+    pub(super) fn given_up(&mut self) {
+        self.bytes_stored -= self.bytes_of_file;
+        self.progress.bytes_done -= self.bytes_of_file;
+        self.bytes_of_file = 0;
+    }
+
     /// A file is done without being read; `stored` bytes of it are there.
     pub(super) fn done(&mut self, scanned: &Metadata, stored: u64) {
         self.progress.files_done += 1;

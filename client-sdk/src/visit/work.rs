@@ -301,22 +301,24 @@ impl Work {
                 self.report.progress.path = path;
                 self.file_done(Some(*entry), is_first)
             }
+            // It is tried again, and told about, in the second pass.
+            FileEnd::Failed(_) if is_first => {
+                self.report.given_up();
+                Ok(())
+            }
             FileEnd::Failed(error) => {
                 self.report.finished(&scanned, size);
-                if is_first {
-                    Ok(())
-                } else {
-                    self.failed(&path, &name, &error)
-                }
+                self.failed(&path, &name, &error)
             }
         }
     }
 
     fn reading_failed(&mut self, reading: &Reading, error: &io::Error) -> Result<(), VisitError> {
-        self.report.finished(&reading.scanned, reading.file.size);
         if reading.is_first {
+            self.report.given_up();
             return Ok(());
         }
+        self.report.finished(&reading.scanned, reading.file.size);
         let (path, name) = (reading.file.path.clone(), reading.file.name.clone());
         self.failed(&path, &name, error)
     }
