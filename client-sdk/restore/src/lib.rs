@@ -22,4 +22,4 @@ pub use entry::{Entry, ExtendedAttribute, Kind, Time};
 pub use error::{Problem, RestoreError, Trouble};
 pub use repository::{CheckDepth, Depth, Finding, Repository, Severity, Snapshot};
 pub use restore::{PROBLEMS_MAX, Progress, Report};
-pub use source::{FolderSource, ObjectKind, ObjectSource};
+pub use source::{CONFIG_ID, FolderSource, ObjectKind, ObjectSource};

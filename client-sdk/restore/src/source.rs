@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// The kinds of objects a restic repository consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ObjectKind {
-    /// The one config object. It has no id of its own: it is listed and asked for under [`ObjectSource::CONFIG_ID`].
+    /// The one config object. It has no id of its own: it is listed and asked for under [`CONFIG_ID`].
     Config,
     /// A key file: the master key, sealed with a password.
     Key,
@@ -59,10 +59,8 @@ pub trait ObjectSource: Send + Sync + 'static {
     fn read(&self, kind: ObjectKind, id: Id, range: Option<Range<u64>>) -> io::Result<Bytes>;
 }
 
-impl dyn ObjectSource {
-    /// The id under which [`ObjectKind::Config`] goes.
-    pub const CONFIG_ID: Id = Id::new([0; 32]);
-}
+/// The id under which [`ObjectKind::Config`] goes.
+pub const CONFIG_ID: Id = Id::new([0; 32]);
 
 /// No object but a pack is larger than this (an index of a few 100,000 chunks has 30 MiB), no pack larger than 4 GiB,
 /// and neither is read whole beyond it: a source that is not trusted can't make us use all memory.
@@ -102,7 +100,7 @@ impl ObjectSource for FolderSource {
         let path = self.root.join(kind.folder());
         match kind {
             ObjectKind::Config => match fs::metadata(&path) {
-                Ok(metadata) => found.push((<dyn ObjectSource>::CONFIG_ID, metadata.len())),
+                Ok(metadata) => found.push((CONFIG_ID, metadata.len())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             },
