@@ -5,9 +5,7 @@
 //! Invariant: [`Hub`] owns no clock and no thread; what it is told and when decides what it does.
 
 mod hub;
-mod signatures;
 mod store;
 
 pub use hub::{Hub, HubEvent, HubOutput, HubParts};
-pub use signatures::HubKeys;
 pub use store::{Clock, StoreThreads, Stores};

@@ -339,11 +339,11 @@ impl HubSession {
     fn settle(&mut self, now: Time, wall_ns: i64, out: Out<'_>) {
         let mut broken = Vec::new();
         for (conn, connection) in &mut self.connections {
-            if connection
+            let is_done = matches!(connection.phase, Phase::Closing { .. }) && connection.ble.is_drained();
+            let sent = connection
                 .ble
-                .transmit(now, |command| out.push(HubEffect::Radio(command)))
-                .is_err()
-            {
+                .transmit(now, |command| out.push(HubEffect::Radio(command)));
+            if is_done || sent.is_err() {
                 broken.push(*conn);
             }
         }
@@ -794,7 +794,7 @@ impl HubSession {
         };
         match phase {
             Phase::Unproven { until } | Phase::Proving { until, .. } if now >= *until => Err(Broken),
-            Phase::Closing { until } if now >= *until || ble.is_drained() => Err(Broken),
+            Phase::Closing { until } if now >= *until => Err(Broken),
             Phase::Pairing { .. } => self.pairing(now, wall_ns, conn, pairing::Input::Tick, out),
             Phase::Admitted { wants_link, .. } => {
                 let (say_at, gone_at) = ble.liveness();

@@ -355,6 +355,7 @@ impl LaptopSession {
     }
 
     fn transmit(&mut self, now: Time, out: Out<'_>) {
+        self.part_if_drained(out);
         let Some(ble) = &mut self.ble else { return };
         if ble
             .transmit(now, |command| out.push(LaptopEffect::Radio(command)))
@@ -364,6 +365,18 @@ impl LaptopSession {
             if !matches!(self.phase, Phase::Up { .. } | Phase::Leaving { .. } | Phase::Over) {
                 self.phase = self.rest(now, Obstacle::Bluetooth, out);
             }
+        }
+    }
+
+    /// The last words have arrived: there is nothing more to wait for.
+    fn part_if_drained(&mut self, out: Out<'_>) {
+        if !self.ble.as_ref().is_none_or(Ble::is_drained) {
+            return;
+        }
+        match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Paired { hub, .. } => self.phase = self.over(LaptopEnd::Paired(hub), out),
+            Phase::Leaving { .. } => self.phase = self.over(LaptopEnd::Left, out),
+            phase => self.phase = phase,
         }
     }
 
@@ -767,12 +780,8 @@ impl LaptopSession {
                 ceremony.handle(now, pairing::Input::Tick, &mut *self.rng, &mut effects);
                 self.pairing(now, ceremony, effects, out)
             }
-            Phase::Paired { hub, until } if now >= until || self.ble.as_ref().is_none_or(Ble::is_drained) => {
-                Err(Failure::end(LaptopEnd::Paired(hub)))
-            }
-            Phase::Leaving { until } if now >= until || self.ble.as_ref().is_none_or(Ble::is_drained) => {
-                Err(Failure::end(LaptopEnd::Left))
-            }
+            Phase::Paired { hub, until } if now >= until => Err(Failure::end(LaptopEnd::Paired(hub))),
+            Phase::Leaving { until } if now >= until => Err(Failure::end(LaptopEnd::Left)),
             Phase::Connecting { until, .. } | Phase::Proving { until, .. } if now >= until => {
                 Err(Failure::Again(Obstacle::Bluetooth))
             }

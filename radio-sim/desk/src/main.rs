@@ -1,3 +1,51 @@
-//! desk
+//! `desk`: the whole story of Berth on a folder of the user's, in one process, with simulated radios.
+//!
+//! Place: [`story`] is the person; [`laptop_half`] and [`hub_half`] are the two machines. They share nothing but bytes
+//! through the air, and what a person carries: the code that the hub shows.
 
-fn main() {}
+mod args;
+mod clock;
+mod halves;
+mod hub_half;
+mod laptop_half;
+mod report;
+mod story;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Part};
+
+/// Exit codes of every Berth program (DESIGN.md, section 6).
+const FAILED: u8 = 1;
+const SOME_NOT_READ: u8 = 3;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.part {
+        None => story::tell(&args),
+        Some(Part::Air { socket }) => halves::air(&args, socket).map(|()| story::Outcome::Same),
+        Some(Part::Hub { socket }) => halves::hub(&args, socket).map(|()| story::Outcome::Same),
+        Some(Part::Laptop { socket, code }) => halves::laptop(&args, socket, code.as_deref()),
+    };
+    match done {
+        Ok(story::Outcome::Same) => ExitCode::SUCCESS,
+        Ok(story::Outcome::SomeNotRead) => ExitCode::from(SOME_NOT_READ),
+        Ok(story::Outcome::Different) => ExitCode::from(FAILED),
+        Err(error) => {
+            report::failed(&error, args.json);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Whether AES-256-GCM is faster here than ChaCha20-Poly1305.
+fn fast_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    false
+}
