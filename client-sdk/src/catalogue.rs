@@ -6,12 +6,16 @@
 //! that is cut off when the file is opened. So a new catalogue shares the blocks of folders that did not change with
 //! the one before, and costs only what changed.
 
+mod compact;
+
 use std::io;
 
 use berth_disk::{Disk, DiskFile, SharedDisk};
 use berth_repository::Id;
 
 use crate::encoding::{Damaged, Reader, put_number};
+
+pub(crate) use compact::{compact, is_due};
 
 /// Where a block lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -141,6 +141,8 @@ impl Visit {
         let matcher = Matcher::new(&options.rules)?;
         let folder = format!("hubs/{}", Id::new(options.hub));
         disk.create_dir(&folder)?;
+        disk.sync_dir("")?;
+        disk.sync_dir("hubs")?;
         Ok(Self {
             base: Base {
                 disk,

@@ -11,7 +11,7 @@ use berth_wire::SetRef;
 
 use super::log::{LogReader, Record};
 use super::memory::{CatalogueRef, Memory};
-use crate::catalogue::{BlockFile, remove_if_there};
+use crate::catalogue::{BlockFile, compact, is_due, remove_if_there};
 use crate::known::Known;
 
 /// What of the memory counts.
@@ -127,14 +127,46 @@ pub(super) fn open_catalogue(
             catalogue_path(folder, catalogue.number),
             catalogue.length,
         ) {
+            Ok(file) if is_due(catalogue.length, catalogue.weight) => {
+                return copied(disk, folder, file, memory, catalogue);
+            }
             Ok(file) => return Ok((catalogue.number, file)),
             // It was lost; every file is read again.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => memory.catalogue = None,
             Err(error) => return Err(error),
         }
     }
+    new_catalogue(disk, folder)
+}
+
+fn new_catalogue(disk: &SharedDisk, folder: &str) -> io::Result<(u64, BlockFile)> {
     let number = catalogue_numbers(disk, folder)?.last().map_or(1, |last| last + 1);
     let file = BlockFile::create(disk.clone(), catalogue_path(folder, number))?;
+    Ok((number, file))
+}
+
+/// A copy without what is of no use. The old file stays until a set that goes with the copy is sealed.
+fn copied(
+    disk: &SharedDisk,
+    folder: &str,
+    mut old: BlockFile,
+    memory: &mut Memory,
+    catalogue: CatalogueRef,
+) -> io::Result<(u64, BlockFile)> {
+    let (number, mut file) = new_catalogue(disk, folder)?;
+    match compact(&mut old, catalogue.block, &mut file) {
+        Ok(block) => {
+            memory.catalogue = Some(CatalogueRef {
+                number,
+                length: file.length(),
+                block,
+                ..catalogue
+            });
+        }
+        // A damaged block: every file is read again.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => memory.catalogue = None,
+        Err(error) => return Err(error),
+    }
     Ok((number, file))
 }
 
