@@ -1,9 +1,11 @@
 //! The secured link: frames of at most [`FRAME_SIZE_BYTES_MAX`] bytes over a stream of the radio.
 //!
-//! Invariant: at most [`STREAM_WINDOW_BYTES`] and one frame are handed to the radio and not drained yet.
+//! Invariant: at most [`STREAM_WINDOW_BYTES`] in [`STREAM_WINDOW_PIECES`] pieces are handed to the radio and not drained yet.
+
+use std::collections::VecDeque;
 
 use berth_pairing::{Channel, ChannelError, MESSAGE_SIZE_BYTES_MAX, PLAIN_SIZE_BYTES_MAX, Receiver, Sender};
-use berth_radio::{Command, STREAM_WINDOW_BYTES, StreamId};
+use berth_radio::{Command, STREAM_WINDOW_BYTES, STREAM_WINDOW_PIECES, StreamId};
 use bytes::{Bytes, BytesMut};
 
 /// Largest frame: what one Noise message holds.
@@ -12,13 +14,18 @@ pub const FRAME_SIZE_BYTES_MAX: usize = PLAIN_SIZE_BYTES_MAX;
 /// Length field before each message (Noise specification, section 13).
 const LENGTH_SIZE_BYTES: usize = 2;
 
+/// Largest frame, sealed, with its length.
+const PIECE_SIZE_BYTES_MAX: usize = LENGTH_SIZE_BYTES + MESSAGE_SIZE_BYTES_MAX;
+
 /// One end of a link.
 pub(crate) struct Link {
     pub(crate) stream: StreamId,
     sender: Sender,
     receiver: Receiver,
     arrived: BytesMut,
-    undrained: usize,
+    /// Sizes of the pieces that the radio has and has not drained, oldest first.
+    undrained: VecDeque<usize>,
+    undrained_bytes: usize,
 }
 
 impl Link {
@@ -30,7 +37,8 @@ impl Link {
             sender,
             receiver,
             arrived,
-            undrained: 0,
+            undrained: VecDeque::new(),
+            undrained_bytes: 0,
         }
     }
 
@@ -38,20 +46,35 @@ impl Link {
     pub(crate) fn send(&mut self, frame: &[u8]) -> Result<Command, ChannelError> {
         let mut piece = BytesMut::with_capacity(LENGTH_SIZE_BYTES + frame.len() + 16);
         self.sender.seal_framed(frame, &mut piece)?;
-        self.undrained += piece.len();
+        self.undrained.push_back(piece.len());
+        self.undrained_bytes += piece.len();
         Ok(Command::Write {
             stream: self.stream,
             piece: piece.freeze(),
         })
     }
 
-    /// Bytes that may be sent now.
-    pub(crate) const fn room(&self) -> usize {
-        STREAM_WINDOW_BYTES.saturating_sub(self.undrained)
+    /// Bytes of whole frames that may be sent now; 0 where the largest frame would not fit.
+    pub(crate) fn room(&self) -> usize {
+        let room = STREAM_WINDOW_BYTES.saturating_sub(self.undrained_bytes);
+        if room < PIECE_SIZE_BYTES_MAX || self.undrained.len() >= STREAM_WINDOW_PIECES {
+            0
+        } else {
+            room
+        }
     }
 
-    pub(crate) const fn drained(&mut self, bytes: usize) {
-        self.undrained = self.undrained.saturating_sub(bytes);
+    pub(crate) fn drained(&mut self, bytes: usize) {
+        self.undrained_bytes = self.undrained_bytes.saturating_sub(bytes);
+        let mut rest = bytes;
+        while let Some(oldest) = self.undrained.front_mut() {
+            if *oldest > rest {
+                *oldest -= rest;
+                return;
+            }
+            rest -= *oldest;
+            self.undrained.pop_front();
+        }
     }
 
     /// Takes what arrived; gives each whole frame to `out`.
