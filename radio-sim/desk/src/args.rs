@@ -64,6 +64,8 @@ pub(crate) enum Part {
     Laptop {
         /// Where the air listens.
         socket: PathBuf,
+        /// What is backed up; it is only read.
+        folder: PathBuf,
         /// What the hub shows.
         #[arg(long)]
         code: Option<String>,

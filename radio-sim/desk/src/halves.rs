@@ -15,7 +15,7 @@ use crate::clock::RealClock;
 use crate::hub_half::{self, Order, Places};
 use crate::laptop_half::LaptopHalf;
 use crate::report::{Report, say};
-use crate::story::{Outcome, Work, folder, host_name};
+use crate::story::{self, Outcome, Work, host_name};
 
 /// Radios at one socket; more are refused by being closed.
 const RADIOS_MAX: usize = 16;
@@ -91,8 +91,8 @@ pub(crate) fn hub(args: &Args, socket: &Path) -> Result<()> {
 }
 
 /// One visit of the laptop.
-pub(crate) fn laptop(args: &Args, socket: &Path, code: Option<&str>) -> Result<Outcome> {
-    let folder = folder(args)?;
+pub(crate) fn laptop(args: &Args, socket: &Path, folder: &Path, code: Option<&str>) -> Result<Outcome> {
+    let folder = story::folder(folder)?;
     let work = Work::open(args)?;
     let mut radio = radio(socket, "laptop")?;
     let mut laptop = LaptopHalf::open(&work.laptop, host_name())?;
@@ -104,11 +104,16 @@ pub(crate) fn laptop(args: &Args, socket: &Path, code: Option<&str>) -> Result<O
         bail!("this laptop is not paired: give the code that the hub shows with --code");
     }
     let mut report = Report::new(args.json);
-    let ended = laptop.visit(&mut radio, &folder, &[], &mut |now, watched| {
-        if let Some(progress) = watched.progress() {
-            report.progress(now, progress);
-        }
-    })?;
+    let ended = laptop.visit(
+        &mut radio,
+        &folder,
+        std::slice::from_ref(&work.root),
+        &mut |now, watched| {
+            if let Some(progress) = watched.progress() {
+                report.progress(now, progress);
+            }
+        },
+    )?;
     match ended.visit {
         Some(Ok(summary)) => {
             let fields =

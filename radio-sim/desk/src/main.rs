@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         None => story::tell(&args),
         Some(Part::Air { socket }) => halves::air(&args, socket).map(|()| story::Outcome::Same),
         Some(Part::Hub { socket }) => halves::hub(&args, socket).map(|()| story::Outcome::Same),
-        Some(Part::Laptop { socket, code }) => halves::laptop(&args, socket, code.as_deref()),
+        Some(Part::Laptop { socket, folder, code }) => halves::laptop(&args, socket, folder, code.as_deref()),
     };
     match done {
         Ok(story::Outcome::Same) => ExitCode::SUCCESS,

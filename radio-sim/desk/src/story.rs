@@ -45,7 +45,7 @@ pub(crate) enum Outcome {
 
 /// Where everything lies.
 pub(crate) struct Work {
-    root: PathBuf,
+    pub(crate) root: PathBuf,
     pub(crate) laptop: PathBuf,
     pub(crate) hub: PathBuf,
     pub(crate) upstream: PathBuf,
@@ -79,8 +79,7 @@ impl Work {
 }
 
 /// Checks FOLDER before anything is made.
-pub(crate) fn folder(args: &Args) -> Result<PathBuf> {
-    let folder = args.folder.as_deref().unwrap_or(Path::new("."));
+pub(crate) fn folder(folder: &Path) -> Result<PathBuf> {
     let whole = folder
         .canonicalize()
         .with_context(|| format!("cannot back up {}", folder.display()))?;
@@ -95,7 +94,7 @@ pub(crate) fn folder(args: &Args) -> Result<PathBuf> {
 
 /// Tells the whole story.
 pub(crate) fn tell(args: &Args) -> Result<Outcome> {
-    let folder = folder(args)?;
+    let folder = folder(args.folder.as_deref().unwrap_or(Path::new(".")))?;
     let work = Work::open(args)?;
     let clock = RealClock::start();
     let air = SharedAir::new(Air::new(args.seed, args.profile), move || clock.now());

@@ -68,13 +68,16 @@ pub fn odd_folder(root: &Path, seed: u64) -> io::Result<OddFolder> {
 }
 
 /// Adds to an existing folder what restic 0.14 itself loses, so that it can't be asked of a restore by it: the target of
-/// a symlink that is not UTF-8, and (as root) extended attributes of symlinks.
+/// a symlink that is not UTF-8, a time after 2262 (nanoseconds in 64 bits end there), and (as root) extended attributes
+/// of symlinks.
 ///
 /// # Errors
 /// Those of the disk.
 pub fn beyond_restic(root: &Path) -> io::Result<()> {
     let link = root.join("odd target");
     symlink(OsStr::from_bytes(b"not \xff UTF-8\n"), &link)?;
+    fs::write(root.join("2400"), b"x")?;
+    set_time(&root.join("2400"), 13_569_465_600, 42)?;
     if rustix::process::geteuid().is_root() {
         xattr::set(&link, "trusted.of_a_link", b"l")?;
     }
@@ -248,7 +251,7 @@ fn times(root: &Path) -> io::Result<()> {
         ("almost a second", 1_700_000_000, 999_999_999),
         ("tenths", 1_700_000_000, 100_000_000),
         ("2038", 2_147_483_648, 5),
-        ("2400", 13_569_465_600, 42),
+        ("2262", 9_214_646_400, 42),
     ];
     for (name, seconds, nanoseconds) in odd {
         fs::write(folder.join(name), name)?;
