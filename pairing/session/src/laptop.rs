@@ -3,22 +3,27 @@
 //! Place: see the crate. Invariant: whatever happens, the radio is told to leave what it joined before the session is
 //! over, so that the person's own network is back.
 
+mod end;
+mod steps;
+
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_pairing::{
-    self as pairing, BeaconKey, HandshakeError, Identity, LaptopHandshake, LaptopPairing, LaptopStep,
-    LinkToken, Name, PairingCode, PairingError, Peer, Sighting,
+    self as pairing, BeaconKey, HandshakeError, Identity, LaptopHandshake, LaptopPairing, Name, PairingCode,
+    Peer,
 };
 use berth_radio::{Address, Command, ConnId, Event, StreamId, Time};
 use bytes::{Bytes, BytesMut};
 use rand_core::CryptoRngCore;
 
+pub use end::{LaptopEnd, Obstacle};
+
 use crate::ble::{Ble, Broken};
-use crate::control::{self, FromHub, FromLaptop, Offer, Secret};
-use crate::link::{self, Link};
-use crate::{ATTEMPTS_MAX, CONNECT_MAX, DIAL_MAX, JOIN_MAX, LEAVE_MAX, OFFER_MAX, RETRY_AFTER};
+use crate::control::{FromLaptop, Offer};
+use crate::link::Link;
+use crate::{ATTEMPTS_MAX, DIAL_MAX, LEAVE_MAX, RETRY_AFTER};
 
 /// What the laptop came for.
 pub enum Goal {
@@ -76,92 +81,6 @@ pub enum LaptopEffect {
     Room,
     /// The session is over; nothing comes after this.
     Over(LaptopEnd),
-}
-
-/// How a session ended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LaptopEnd {
-    /// Paired with this hub.
-    #[error("paired with {}", .0.name)]
-    Paired(Peer),
-    /// The laptop left on purpose.
-    #[error("left the hub")]
-    Left,
-    /// The link was up and is gone.
-    #[error("the link to the hub was cut")]
-    Cut,
-    /// No hub, or no link to it, after [`ATTEMPTS_MAX`] attempts or until the deadline.
-    #[error("no link to a hub: {0}")]
-    NoLink(Obstacle),
-    /// The hub, or what poses as it, did not prove what it should.
-    #[error("{0}")]
-    Handshake(HandshakeError),
-    /// The pairing failed.
-    #[error("{0}")]
-    Pairing(PairingError),
-}
-
-impl LaptopEnd {
-    /// What the person can do about it.
-    #[must_use]
-    pub const fn advice(&self) -> &'static str {
-        match self {
-            Self::Paired(_) => "From now on the laptop is backed up whenever it is near the hub.",
-            Self::Left => "You may go.",
-            Self::Cut => "What has arrived is safe. Come back, and the backup goes on where it stopped.",
-            Self::NoLink(obstacle) => obstacle.advice(),
-            Self::Handshake(error) => error.advice(),
-            Self::Pairing(error) => error.advice(),
-        }
-    }
-}
-
-/// What stood in the way of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Obstacle {
-    /// No beacon of a hub that this laptop knows, or none with its pairing window open.
-    #[error("no such hub was heard")]
-    NotHeard,
-    /// A hub was heard, but none that this laptop knows.
-    #[error("the hub that is here is none that this laptop is paired with")]
-    Stranger,
-    /// Bluetooth did not connect, or broke off.
-    #[error("the Bluetooth connection failed")]
-    Bluetooth,
-    /// The hub could open no group.
-    #[error("the hub could not open a Wi-Fi Direct group")]
-    NoGroup,
-    /// The group could not be joined.
-    #[error("the hub's Wi-Fi Direct group could not be joined")]
-    Join,
-    /// No stream to the hub in the group.
-    #[error("no stream to the hub")]
-    Stream,
-    /// The adapter is gone.
-    #[error("the radio adapter is gone")]
-    Adapter,
-}
-
-impl Obstacle {
-    /// What the person can do about it.
-    #[must_use]
-    pub const fn advice(self) -> &'static str {
-        match self {
-            Self::NotHeard => {
-                "Take the laptop near the hub and see that the hub is on. To pair, run `berthctl pair` on it first."
-            }
-            Self::Stranger => {
-                "If it is your hub, it has revoked this laptop or was set up anew: run `berthctl pair` on it and `berth \
-                 pair CODE` here."
-            }
-            Self::Bluetooth => "Take the laptop nearer to the hub; it tries again by itself.",
-            Self::NoGroup => "Look at the hub's Wi-Fi; see `berthctl status`.",
-            Self::Join | Self::Stream => "Take the laptop nearer to the hub, or look at its Wi-Fi.",
-            Self::Adapter => "Switch the laptop's Bluetooth and Wi-Fi on.",
-        }
-    }
 }
 
 /// The machine of one session, from seeking to its end.
@@ -467,171 +386,6 @@ impl LaptopSession {
         self.ble.as_ref().is_some_and(|ble| ble.conn == conn)
     }
 
-    fn sighted(&mut self, now: Time, peer: Address, beacon: &[u8], out: Out<'_>) -> Phase {
-        let Some(sighting) = Sighting::of(beacon) else {
-            return Phase::Seeking;
-        };
-        let hub = match &self.goal {
-            Goal::Pair { .. } if sighting.is_window_open() => None,
-            Goal::Pair { .. } => return Phase::Seeking,
-            Goal::Visit { hubs } => {
-                let known: Vec<&Peer> = hubs.iter().filter(|hub| hub.beacon.is_some()).collect();
-                let keys = known.iter().filter_map(|hub| hub.beacon.as_ref());
-                match sighting.recognise(keys).and_then(|place| known.get(place)) {
-                    Some(hub) => Some((*hub).clone()),
-                    None => {
-                        if self.obstacle == Obstacle::NotHeard {
-                            self.obstacle = Obstacle::Stranger;
-                        }
-                        return Phase::Seeking;
-                    }
-                }
-            }
-        };
-        self.radio.scanning = false;
-        out.push(LaptopEffect::Radio(Command::StopScanning));
-        out.push(LaptopEffect::Radio(Command::Connect { peer }));
-        Phase::Connecting {
-            peer,
-            hub,
-            until: now + CONNECT_MAX,
-        }
-    }
-
-    fn connected(
-        &mut self,
-        now: Time,
-        hub: Option<Peer>,
-        conn: ConnId,
-        mtu_bytes: usize,
-        out: Out<'_>,
-    ) -> Result<Phase, Failure> {
-        let ble = self.ble.insert(Ble::new(now, conn, mtu_bytes)?);
-        match (&self.goal, hub) {
-            (Goal::Pair { code, name }, _) => {
-                let mut effects = Vec::new();
-                let identity = Arc::clone(&self.identity);
-                let ceremony =
-                    LaptopPairing::begin(identity, name.clone(), code, now, &mut *self.rng, &mut effects);
-                self.pairing(now, Box::new(ceremony), effects, out)
-            }
-            (Goal::Visit { .. }, Some(hub)) => {
-                let (handshake, hello) = LaptopHandshake::begin(&self.identity, &hub);
-                ble.send(hello)?;
-                Ok(Phase::Proving {
-                    handshake: Box::new(handshake),
-                    hub,
-                    until: now + pairing::HANDSHAKE_MAX,
-                })
-            }
-            (Goal::Visit { .. }, None) => Err(Failure::Again(Obstacle::NotHeard)),
-        }
-    }
-
-    fn received(
-        &mut self,
-        now: Time,
-        mut phase: Phase,
-        frame: Bytes,
-        out: Out<'_>,
-    ) -> Result<Phase, Failure> {
-        let Some(ble) = &mut self.ble else {
-            return Ok(phase);
-        };
-        let messages = match ble.receive(now, frame) {
-            Ok(messages) => messages,
-            Err(Broken) => return self.without_ble(phase, out),
-        };
-        for message in messages {
-            phase = self.message(now, phase, &message, out)?;
-        }
-        Ok(phase)
-    }
-
-    fn message(&mut self, now: Time, phase: Phase, message: &Bytes, out: Out<'_>) -> Result<Phase, Failure> {
-        match phase {
-            Phase::Pairing { mut ceremony } => {
-                let mut effects = Vec::new();
-                let input = pairing::Input::Message(message.clone());
-                ceremony.handle(now, input, &mut *self.rng, &mut effects);
-                self.pairing(now, ceremony, effects, out)
-            }
-            Phase::Proving {
-                mut handshake,
-                hub,
-                until,
-            } => {
-                let ble = self.ble.as_mut().ok_or(Broken)?;
-                match handshake.handle(message, &mut *self.rng) {
-                    Ok(LaptopStep::Send(answer)) => {
-                        ble.send(answer)?;
-                        Ok(Phase::Proving {
-                            handshake,
-                            hub,
-                            until,
-                        })
-                    }
-                    Ok(LaptopStep::Done(channel)) => {
-                        ble.secure(channel);
-                        ble.say(
-                            now,
-                            &FromLaptop::OpenLink {
-                                fast_aes: self.fast_aes,
-                            },
-                        )?;
-                        Ok(Phase::Asking {
-                            hub,
-                            until: now + OFFER_MAX,
-                        })
-                    }
-                    Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
-                }
-            }
-            phase @ (Phase::Asking { .. }
-            | Phase::Joining { .. }
-            | Phase::Dialing { .. }
-            | Phase::Securing { .. }
-            | Phase::Up { .. }
-            | Phase::Leaving { .. }) => self.told(now, phase, message, out),
-            phase @ (Phase::Seeking
-            | Phase::Connecting { .. }
-            | Phase::Paired { .. }
-            | Phase::Resting { .. }
-            | Phase::Over) => Ok(phase),
-        }
-    }
-
-    /// A sealed message of the hub.
-    fn told(&mut self, now: Time, phase: Phase, message: &[u8], out: Out<'_>) -> Result<Phase, Failure> {
-        let opened = self.ble.as_mut().ok_or(Broken).and_then(|ble| ble.open(message));
-        let Some(told) = opened.ok().and_then(|plain| control::decode::<FromHub>(&plain)) else {
-            return self.without_ble(phase, out);
-        };
-        match (phase, told) {
-            (Phase::Asking { hub, .. }, FromHub::Offer(offer)) => {
-                self.radio.network = true;
-                let credentials = offer.credentials.clone();
-                out.push(LaptopEffect::Radio(Command::Join { credentials }));
-                Ok(Phase::Joining {
-                    hub,
-                    offer: Box::new(offer),
-                    until: now + JOIN_MAX,
-                })
-            }
-            (Phase::Asking { .. }, FromHub::NoLink) => Err(Failure::Again(Obstacle::NoGroup)),
-            (Phase::Asking { hub, until }, FromHub::BeaconKey(Secret(key))) => {
-                out.push(LaptopEffect::BeaconKey {
-                    hub: hub.device,
-                    key: BeaconKey::from_bytes(key),
-                });
-                Ok(Phase::Asking { hub, until })
-            }
-            (phase, FromHub::KeepAlive | FromHub::NoLink | FromHub::Offer(_) | FromHub::BeaconKey(_)) => {
-                Ok(phase)
-            }
-        }
-    }
-
     /// BLE is gone: once the link is up it can do without.
     fn without_ble(&mut self, phase: Phase, out: Out<'_>) -> Result<Phase, Failure> {
         self.drop_ble(out);
@@ -661,111 +415,6 @@ impl LaptopSession {
                 }
             },
             phase => self.without_ble(phase, out),
-        }
-    }
-
-    fn pairing(
-        &mut self,
-        now: Time,
-        ceremony: Box<LaptopPairing>,
-        effects: Vec<pairing::Effect>,
-        out: Out<'_>,
-    ) -> Result<Phase, Failure> {
-        let mut next = Phase::Pairing { ceremony };
-        for effect in effects {
-            match effect {
-                pairing::Effect::Send(message) => {
-                    if let Some(ble) = &mut self.ble {
-                        ble.send(message)?;
-                    }
-                }
-                pairing::Effect::Store(hub) => out.push(LaptopEffect::Store(hub)),
-                pairing::Effect::Paired(hub) => {
-                    next = Phase::Paired {
-                        hub,
-                        until: now + LEAVE_MAX,
-                    }
-                }
-                pairing::Effect::Failed(error) => return Err(Failure::end(LaptopEnd::Pairing(error))),
-            }
-        }
-        Ok(next)
-    }
-
-    fn stored(&mut self, now: Time, phase: Phase, is_stored: bool, out: Out<'_>) -> Result<Phase, Failure> {
-        match phase {
-            Phase::Pairing { mut ceremony } => {
-                let mut effects = Vec::new();
-                let input = if is_stored {
-                    pairing::Input::Stored
-                } else {
-                    pairing::Input::NotStored
-                };
-                ceremony.handle(now, input, &mut *self.rng, &mut effects);
-                self.pairing(now, ceremony, effects, out)
-            }
-            phase => Ok(phase),
-        }
-    }
-
-    fn opened(
-        &mut self,
-        hub: Peer,
-        offer: &Offer,
-        stream: StreamId,
-        until: Time,
-        out: Out<'_>,
-    ) -> Result<Phase, Failure> {
-        self.radio.stream = Some(stream);
-        let session = self.ble.as_ref().and_then(Ble::handshake_hash).ok_or(Broken)?;
-        let token = LinkToken::from_bytes(offer.token.0);
-        match pairing::LaptopLink::begin(token, &session, offer.cipher, &mut *self.rng) {
-            Ok((handshake, first)) => {
-                out.push(LaptopEffect::Radio(Command::Write {
-                    stream,
-                    piece: link::framed(&first),
-                }));
-                Ok(Phase::Securing {
-                    hub,
-                    stream,
-                    handshake: Box::new(handshake),
-                    arrived: BytesMut::new(),
-                    until,
-                })
-            }
-            Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
-        }
-    }
-
-    fn secured(
-        hub: Peer,
-        stream: StreamId,
-        handshake: Box<pairing::LaptopLink>,
-        mut arrived: BytesMut,
-        until: Time,
-        out: Out<'_>,
-    ) -> Result<Phase, Failure> {
-        match link::first_message(&mut arrived) {
-            Ok(None) => Ok(Phase::Securing {
-                hub,
-                stream,
-                handshake,
-                arrived,
-                until,
-            }),
-            Ok(Some(answer)) => match handshake.finish(&answer) {
-                Ok(channel) => {
-                    let mut link = Box::new(Link::new(stream, channel, arrived));
-                    out.push(LaptopEffect::Up { hub });
-                    match link.arrived(&[], |frame| out.push(LaptopEffect::Frame(frame))) {
-                        Ok(()) => Ok(Phase::Up { link }),
-                        Err(_) => Err(Failure::end(LaptopEnd::Cut)),
-                    }
-                }
-                // Somebody else in the group answered; the hub may be reached at the next attempt.
-                Err(_) => Err(Failure::Again(Obstacle::Stream)),
-            },
-            Err(_) => Err(Failure::Again(Obstacle::Stream)),
         }
     }
 

@@ -1,0 +1,305 @@
+//! The steps from a beacon to a link, in their order.
+
+use std::sync::Arc;
+
+use berth_pairing::{
+    self as pairing, BeaconKey, LaptopHandshake, LaptopPairing, LaptopStep, LinkToken, Peer, Sighting,
+};
+use berth_radio::{Address, Command, ConnId, StreamId, Time};
+use bytes::{Bytes, BytesMut};
+
+use super::{Failure, Goal, LaptopEffect, LaptopEnd, LaptopSession, Obstacle, Out, Phase};
+use crate::ble::{Ble, Broken};
+use crate::control::{self, FromHub, FromLaptop, Offer, Secret};
+use crate::link::{self, Link};
+use crate::{CONNECT_MAX, JOIN_MAX, LEAVE_MAX, OFFER_MAX};
+
+impl LaptopSession {
+    pub(super) fn sighted(&mut self, now: Time, peer: Address, beacon: &[u8], out: Out<'_>) -> Phase {
+        let Some(sighting) = Sighting::of(beacon) else {
+            return Phase::Seeking;
+        };
+        let hub = match &self.goal {
+            Goal::Pair { .. } if sighting.is_window_open() => None,
+            Goal::Pair { .. } => return Phase::Seeking,
+            Goal::Visit { hubs } => {
+                let known: Vec<&Peer> = hubs.iter().filter(|hub| hub.beacon.is_some()).collect();
+                let keys = known.iter().filter_map(|hub| hub.beacon.as_ref());
+                match sighting.recognise(keys).and_then(|place| known.get(place)) {
+                    Some(hub) => Some((*hub).clone()),
+                    None => {
+                        if self.obstacle == Obstacle::NotHeard {
+                            self.obstacle = Obstacle::Stranger;
+                        }
+                        return Phase::Seeking;
+                    }
+                }
+            }
+        };
+        self.radio.scanning = false;
+        out.push(LaptopEffect::Radio(Command::StopScanning));
+        out.push(LaptopEffect::Radio(Command::Connect { peer }));
+        Phase::Connecting {
+            peer,
+            hub,
+            until: now + CONNECT_MAX,
+        }
+    }
+
+    pub(super) fn connected(
+        &mut self,
+        now: Time,
+        hub: Option<Peer>,
+        conn: ConnId,
+        mtu_bytes: usize,
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        let ble = self.ble.insert(Ble::new(now, conn, mtu_bytes)?);
+        match (&self.goal, hub) {
+            (Goal::Pair { code, name }, _) => {
+                let mut effects = Vec::new();
+                let identity = Arc::clone(&self.identity);
+                let ceremony =
+                    LaptopPairing::begin(identity, name.clone(), code, now, &mut *self.rng, &mut effects);
+                self.pairing(now, Box::new(ceremony), effects, out)
+            }
+            (Goal::Visit { .. }, Some(hub)) => {
+                let (handshake, hello) = LaptopHandshake::begin(&self.identity, &hub);
+                ble.send(hello)?;
+                Ok(Phase::Proving {
+                    handshake: Box::new(handshake),
+                    hub,
+                    until: now + pairing::HANDSHAKE_MAX,
+                })
+            }
+            (Goal::Visit { .. }, None) => Err(Failure::Again(Obstacle::NotHeard)),
+        }
+    }
+
+    pub(super) fn received(
+        &mut self,
+        now: Time,
+        mut phase: Phase,
+        frame: Bytes,
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        let Some(ble) = &mut self.ble else {
+            return Ok(phase);
+        };
+        let messages = match ble.receive(now, frame) {
+            Ok(messages) => messages,
+            Err(Broken) => return self.without_ble(phase, out),
+        };
+        for message in messages {
+            phase = self.message(now, phase, &message, out)?;
+        }
+        Ok(phase)
+    }
+
+    pub(super) fn message(
+        &mut self,
+        now: Time,
+        phase: Phase,
+        message: &Bytes,
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        match phase {
+            Phase::Pairing { mut ceremony } => {
+                let mut effects = Vec::new();
+                let input = pairing::Input::Message(message.clone());
+                ceremony.handle(now, input, &mut *self.rng, &mut effects);
+                self.pairing(now, ceremony, effects, out)
+            }
+            Phase::Proving {
+                mut handshake,
+                hub,
+                until,
+            } => {
+                let ble = self.ble.as_mut().ok_or(Broken)?;
+                match handshake.handle(message, &mut *self.rng) {
+                    Ok(LaptopStep::Send(answer)) => {
+                        ble.send(answer)?;
+                        Ok(Phase::Proving {
+                            handshake,
+                            hub,
+                            until,
+                        })
+                    }
+                    Ok(LaptopStep::Done(channel)) => {
+                        ble.secure(channel);
+                        ble.say(
+                            now,
+                            &FromLaptop::OpenLink {
+                                fast_aes: self.fast_aes,
+                            },
+                        )?;
+                        Ok(Phase::Asking {
+                            hub,
+                            until: now + OFFER_MAX,
+                        })
+                    }
+                    Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
+                }
+            }
+            phase @ (Phase::Asking { .. }
+            | Phase::Joining { .. }
+            | Phase::Dialing { .. }
+            | Phase::Securing { .. }
+            | Phase::Up { .. }
+            | Phase::Leaving { .. }) => self.told(now, phase, message, out),
+            phase @ (Phase::Seeking
+            | Phase::Connecting { .. }
+            | Phase::Paired { .. }
+            | Phase::Resting { .. }
+            | Phase::Over) => Ok(phase),
+        }
+    }
+
+    /// A sealed message of the hub.
+    pub(super) fn told(
+        &mut self,
+        now: Time,
+        phase: Phase,
+        message: &[u8],
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        let opened = self.ble.as_mut().ok_or(Broken).and_then(|ble| ble.open(message));
+        let Some(told) = opened.ok().and_then(|plain| control::decode::<FromHub>(&plain)) else {
+            return self.without_ble(phase, out);
+        };
+        match (phase, told) {
+            (Phase::Asking { hub, .. }, FromHub::Offer(offer)) => {
+                self.radio.network = true;
+                let credentials = offer.credentials.clone();
+                out.push(LaptopEffect::Radio(Command::Join { credentials }));
+                Ok(Phase::Joining {
+                    hub,
+                    offer: Box::new(offer),
+                    until: now + JOIN_MAX,
+                })
+            }
+            (Phase::Asking { .. }, FromHub::NoLink) => Err(Failure::Again(Obstacle::NoGroup)),
+            (Phase::Asking { hub, until }, FromHub::BeaconKey(Secret(key))) => {
+                out.push(LaptopEffect::BeaconKey {
+                    hub: hub.device,
+                    key: BeaconKey::from_bytes(key),
+                });
+                Ok(Phase::Asking { hub, until })
+            }
+            (phase, FromHub::KeepAlive | FromHub::NoLink | FromHub::Offer(_) | FromHub::BeaconKey(_)) => {
+                Ok(phase)
+            }
+        }
+    }
+
+    pub(super) fn pairing(
+        &mut self,
+        now: Time,
+        ceremony: Box<LaptopPairing>,
+        effects: Vec<pairing::Effect>,
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        let mut next = Phase::Pairing { ceremony };
+        for effect in effects {
+            match effect {
+                pairing::Effect::Send(message) => {
+                    if let Some(ble) = &mut self.ble {
+                        ble.send(message)?;
+                    }
+                }
+                pairing::Effect::Store(hub) => out.push(LaptopEffect::Store(hub)),
+                pairing::Effect::Paired(hub) => {
+                    next = Phase::Paired {
+                        hub,
+                        until: now + LEAVE_MAX,
+                    }
+                }
+                pairing::Effect::Failed(error) => return Err(Failure::end(LaptopEnd::Pairing(error))),
+            }
+        }
+        Ok(next)
+    }
+
+    pub(super) fn stored(
+        &mut self,
+        now: Time,
+        phase: Phase,
+        is_stored: bool,
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        match phase {
+            Phase::Pairing { mut ceremony } => {
+                let mut effects = Vec::new();
+                let input = if is_stored {
+                    pairing::Input::Stored
+                } else {
+                    pairing::Input::NotStored
+                };
+                ceremony.handle(now, input, &mut *self.rng, &mut effects);
+                self.pairing(now, ceremony, effects, out)
+            }
+            phase => Ok(phase),
+        }
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        hub: Peer,
+        offer: &Offer,
+        stream: StreamId,
+        until: Time,
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        self.radio.stream = Some(stream);
+        let session = self.ble.as_ref().and_then(Ble::handshake_hash).ok_or(Broken)?;
+        let token = LinkToken::from_bytes(offer.token.0);
+        match pairing::LaptopLink::begin(token, &session, offer.cipher, &mut *self.rng) {
+            Ok((handshake, first)) => {
+                out.push(LaptopEffect::Radio(Command::Write {
+                    stream,
+                    piece: link::framed(&first),
+                }));
+                Ok(Phase::Securing {
+                    hub,
+                    stream,
+                    handshake: Box::new(handshake),
+                    arrived: BytesMut::new(),
+                    until,
+                })
+            }
+            Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
+        }
+    }
+
+    pub(super) fn secured(
+        hub: Peer,
+        stream: StreamId,
+        handshake: Box<pairing::LaptopLink>,
+        mut arrived: BytesMut,
+        until: Time,
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        match link::first_message(&mut arrived) {
+            Ok(None) => Ok(Phase::Securing {
+                hub,
+                stream,
+                handshake,
+                arrived,
+                until,
+            }),
+            Ok(Some(answer)) => match handshake.finish(&answer) {
+                Ok(channel) => {
+                    let mut link = Box::new(Link::new(stream, channel, arrived));
+                    out.push(LaptopEffect::Up { hub });
+                    match link.arrived(&[], |frame| out.push(LaptopEffect::Frame(frame))) {
+                        Ok(()) => Ok(Phase::Up { link }),
+                        Err(_) => Err(Failure::end(LaptopEnd::Cut)),
+                    }
+                }
+                // Somebody else in the group answered; the hub may be reached at the next attempt.
+                Err(_) => Err(Failure::Again(Obstacle::Stream)),
+            },
+            Err(_) => Err(Failure::Again(Obstacle::Stream)),
+        }
+    }
+}
