@@ -58,6 +58,7 @@ pub struct Visit {
     queue: VecDeque<Outgoing>,
     marks: Marks,
     budget: Budget,
+    leaving: bool,
     progress: Progress,
 }
 
@@ -158,6 +159,7 @@ impl Visit {
             queue: VecDeque::new(),
             marks: Marks::default(),
             budget: Budget::default(),
+            leaving: false,
             progress: Progress::default(),
         })
     }
@@ -242,6 +244,10 @@ impl Visit {
                 phase
             }
             Phase::Scan(prepared, scan, newest) => self.scan(now, prepared, scan, newest)?,
+            Phase::Work(work, opened) if self.has_read_enough(now, &work) => {
+                step = Step::Wait;
+                Phase::Work(work, opened)
+            }
             Phase::Work(work, opened) => self.work(now, now_ns, work, opened)?,
             phase @ (Phase::Greeted(_) | Phase::Close(_) | Phase::Over) => {
                 step = Step::Wait;
@@ -261,6 +267,20 @@ impl Visit {
     pub fn request_mark(&mut self) {
         self.marks.request();
         self.progress.requested_mark_done = false;
+    }
+
+    /// The user is about to leave: [`Visit::request_mark`], and nothing is read beyond that mark, so that nothing is on
+    /// its way when they go. There is no way back: cut the link or say goodbye once the mark is done.
+    pub fn request_leave(&mut self) {
+        self.leaving = true;
+        self.request_mark();
+    }
+
+    fn has_read_enough(&mut self, now: Time, work: &Work) -> bool {
+        let (queued, stored) = (work.sink.bytes_queued, work.report.bytes_stored);
+        self.leaving
+            && work.is_between_files()
+            && (self.marks.request_done || self.marks.due(now, queued, stored).is_none())
     }
 
     /// Where the visit is.

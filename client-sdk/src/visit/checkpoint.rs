@@ -79,7 +79,12 @@ fn cost(work: &Work) -> u64 {
             blobs + open.builder.blobs().len() as u64,
         )
     });
-    let unlisted: u64 = sink.unlisted.iter().map(|pack| pack.blobs.len() as u64).sum();
+    // A final index is no cost of the checkpoint.
+    let unlisted = if sink.index_is_due() {
+        0
+    } else {
+        sink.unlisted_blobs
+    };
     let trees: u64 = work
         .frames
         .iter()
@@ -114,6 +119,9 @@ pub(super) fn make(
     mark: Mark,
     budget: &mut Budget,
 ) -> Result<(), VisitError> {
+    if work.sink.index_is_due() {
+        work.sink.send_index()?;
+    }
     let queued_before = work.sink.bytes_queued;
     let overlay = Overlay::make(work)?;
     let sink = &mut work.sink;

@@ -34,6 +34,8 @@ pub(crate) enum Record {
         /// SHA-256 of the upload up to the end of this chunk.
         digest: Id,
     },
+    /// The end of a pack: its header was given to the link too.
+    Closed { upload: UploadId, id: Id, length: u64 },
     /// A chunk of a pack that the hub made of a tail: it belongs to this set.
     Salvaged { kind: BlobKind, id: Id },
     /// A checkpoint or commit: if the hub sealed this manifest, every chunk before this record is known, and the catalogue
@@ -50,6 +52,7 @@ const TAG_CHUNK_TREE: u8 = 1;
 const TAG_SALVAGED_DATA: u8 = 2;
 const TAG_SALVAGED_TREE: u8 = 3;
 const TAG_MANIFEST: u8 = 4;
+const TAG_CLOSED: u8 = 5;
 
 impl Record {
     fn put(&self, out: &mut Vec<u8>) {
@@ -69,6 +72,13 @@ impl Record {
                     blob.uncompressed_length.map_or(0, |length| length.get().into()),
                 );
                 out.extend_from_slice(digest.as_bytes());
+            }
+            Self::Closed { upload, id, length } => {
+                out.push(TAG_CLOSED);
+                put_number(out, upload.set.0);
+                put_number(out, upload.number.into());
+                out.extend_from_slice(id.as_bytes());
+                put_number(out, *length);
             }
             Self::Salvaged { kind, id } => {
                 out.push(match kind {
@@ -111,6 +121,14 @@ impl Record {
                     uncompressed_length: std::num::NonZeroU32::new(reader.small()?),
                 },
                 digest: reader.id()?,
+            }),
+            TAG_CLOSED => Ok(Self::Closed {
+                upload: UploadId {
+                    set: SetSeq(reader.number()?),
+                    number: reader.small()?,
+                },
+                id: reader.id()?,
+                length: reader.number()?,
             }),
             TAG_SALVAGED_DATA | TAG_SALVAGED_TREE => Ok(Self::Salvaged {
                 kind,

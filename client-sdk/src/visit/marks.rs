@@ -21,6 +21,9 @@ const DISTANCE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Nor later, while there is anything new.
 const DISTANCE_TIME: Duration = Duration::from_secs(5);
 
+/// Nor sooner, unless somebody asks: on a fast link the syncs of a mark would cost more than the bytes.
+const DISTANCE_TIME_MIN: Duration = Duration::from_millis(200);
+
 /// What a mark stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MarkKind {
@@ -85,10 +88,13 @@ impl Marks {
             return Some(Due::Requested);
         }
         let fresh = queued - self.queued_at_last;
+        let elapsed = now.saturating_sub(self.last_at);
         let distance = (queued / DISTANCE_SHARE).max(DISTANCE_BYTES_MIN);
         if fresh >= DISTANCE_BYTES_MAX {
             Some(Due::Overdue)
-        } else if fresh >= distance || (fresh > 0 && now.saturating_sub(self.last_at) >= DISTANCE_TIME) {
+        } else if (fresh >= distance && elapsed >= DISTANCE_TIME_MIN)
+            || (fresh > 0 && elapsed >= DISTANCE_TIME)
+        {
             Some(Due::Regular)
         } else {
             None

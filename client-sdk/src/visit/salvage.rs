@@ -26,6 +26,8 @@ struct Salvageable {
     /// End of the last of them, from the start of the upload, and the digest up to there.
     length: u64,
     digest: Id,
+    /// All of a closed pack is there, with its header.
+    is_whole: bool,
 }
 
 /// A pack made of a tail.
@@ -55,6 +57,7 @@ impl Salvage {
                     blobs: Vec::new(),
                     length: tail.start,
                     digest: Id::of(b""),
+                    is_whole: false,
                 },
             );
         }
@@ -66,11 +69,18 @@ impl Salvage {
                 continue;
             };
             while let Some(record) = log.next()? {
-                if let Record::Chunk { upload, blob, digest } = record
-                    && let Some(found) = found.get_mut(&upload)
-                    && chunks < CHUNKS_MAX
-                {
-                    chunks += usize::from(found.add(blob, digest));
+                match record {
+                    Record::Chunk { upload, blob, digest } if chunks < CHUNKS_MAX => {
+                        if let Some(found) = found.get_mut(&upload) {
+                            chunks += usize::from(found.add(blob, digest));
+                        }
+                    }
+                    Record::Closed { upload, id, length } => {
+                        if let Some(found) = found.get_mut(&upload) {
+                            found.close(id, length);
+                        }
+                    }
+                    Record::Chunk { .. } | Record::Salvaged { .. } | Record::Manifest { .. } => {}
                 }
             }
         }
@@ -92,7 +102,11 @@ impl Salvage {
             upload: next.tail.upload,
             length: next.length,
             digest: next.digest,
-            header: header_bytes(&sink.key, nonce, &next.blobs),
+            header: if next.is_whole {
+                Vec::new()
+            } else {
+                header_bytes(&sink.key, nonce, &next.blobs)
+            },
         };
         self.asked = Some(next);
         Some(message)
@@ -124,6 +138,15 @@ impl Salvage {
 }
 
 impl Salvageable {
+    /// Takes the pack as it is, header and all, if none of it became another pack. For tiny files headers are a
+    /// twentieth of what is sent.
+    fn close(&mut self, id: Id, length: u64) {
+        let all = self.blobs.iter().map(|blob| u64::from(blob.length)).sum::<u64>() == self.length;
+        if self.tail.start == 0 && self.tail.end >= length && all && length > self.length {
+            (self.length, self.digest, self.is_whole) = (length, id, true);
+        }
+    }
+
     /// Takes a chunk of the upload if it lies in the tail, whole and next to the one before.
     fn add(&mut self, blob: PackBlob, digest: Id) -> bool {
         let start = u64::from(blob.offset);

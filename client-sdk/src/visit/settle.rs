@@ -77,7 +77,7 @@ fn take_over(
             match log.next()? {
                 Some(Record::Chunk { blob, .. }) => known.insert(blob.kind, blob.id)?,
                 Some(Record::Salvaged { kind, id }) => known.insert(kind, id)?,
-                Some(Record::Manifest { .. }) => {}
+                Some(Record::Manifest { .. } | Record::Closed { .. }) => {}
                 None => break,
             }
         }
@@ -109,7 +109,10 @@ fn find(disk: &SharedDisk, folder: &str, sealed: SetRef) -> io::Result<Option<(u
                 snapshot,
                 catalogue,
             } if id == sealed.manifest => return Ok(Some((records, snapshot, catalogue))),
-            Record::Manifest { .. } | Record::Chunk { .. } | Record::Salvaged { .. } => records += 1,
+            Record::Manifest { .. }
+            | Record::Chunk { .. }
+            | Record::Closed { .. }
+            | Record::Salvaged { .. } => records += 1,
         }
     }
     Ok(None)

@@ -30,8 +30,12 @@ const PACK_BLOBS_MIN: u64 = 512;
 /// An index has at least this many blobs, but for the last of a set.
 const INDEX_BLOBS_MIN: u64 = 1024;
 
-/// At most this many: about 1.5 MB of JSON.
-const INDEX_BLOBS_MAX: u64 = 16 * 1024;
+/// At most this many: about 3 MB of JSON.
+const INDEX_BLOBS_MAX: usize = 16 * 1024;
+
+/// Blobs without an index at most (8 MB of memory). Indexes are sent together with a checkpoint: without one, a cut would
+/// make them worthless.
+const UNLISTED_BLOBS_MAX: u64 = 128 * 1024;
 
 /// The header of an open pack and the list of packs without an index go with every checkpoint. They are kept below this
 /// share of what the visit has sent, so that checkpoints at growing distances cost a small constant share.
@@ -57,7 +61,7 @@ pub(super) struct Sink {
     pub(super) trees: Option<OpenUpload>,
     /// Closed packs that no index lists yet.
     pub(super) unlisted: Vec<IndexPack>,
-    unlisted_blobs: u64,
+    pub(super) unlisted_blobs: u64,
     /// Blobs of this visit in packs, open or closed.
     blobs: u64,
     pub(super) contents: Contents,
@@ -203,6 +207,11 @@ impl Sink {
             .last()
             .map_or(0, |last| u64::from(last.offset) + u64::from(last.length))
             + closed.header.len() as u64;
+        self.log.append(&Record::Closed {
+            upload: open.upload,
+            id: closed.id,
+            length,
+        })?;
         self.data_bytes(open.upload, closed.header);
         self.control(ToHub::Close {
             upload: open.upload,
@@ -210,7 +219,7 @@ impl Sink {
             length,
         });
         self.list(closed.id, length, blobs)?;
-        if self.unlisted_blobs >= (self.blobs / OPEN_SHARE).clamp(INDEX_BLOBS_MIN, INDEX_BLOBS_MAX) {
+        if self.unlisted_blobs >= UNLISTED_BLOBS_MAX {
             self.send_index()?;
         }
         Ok(())
@@ -240,18 +249,31 @@ impl Sink {
         self.list(pack.id, pack.length, pack.blobs)
     }
 
-    fn send_index(&mut self) -> Result<(), VisitError> {
-        if self.unlisted.is_empty() {
-            return Ok(());
-        }
-        let index = IndexFile {
-            packs: std::mem::take(&mut self.unlisted),
-            ..IndexFile::default()
-        };
+    /// So many closed packs are without an index that the next checkpoint should have one sent before it.
+    pub(super) fn index_is_due(&self) -> bool {
+        self.unlisted_blobs >= (self.blobs / OPEN_SHARE).clamp(INDEX_BLOBS_MIN, INDEX_BLOBS_MAX as u64)
+    }
+
+    /// Sends what indexes are needed to list all closed packs.
+    pub(super) fn send_index(&mut self) -> Result<(), VisitError> {
+        let mut left = std::mem::take(&mut self.unlisted).into_iter().peekable();
         self.unlisted_blobs = 0;
-        let nonce = self.nonce();
-        let file = index.seal(&self.key, nonce).map_err(VisitError::Seal)?;
-        self.object(ObjectKind::Index, file.id, file.bytes)
+        while let Some(first) = left.next() {
+            let mut blobs = first.blobs.len();
+            let mut packs = vec![first];
+            while let Some(next) = left.next_if(|next| blobs + next.blobs.len() <= INDEX_BLOBS_MAX) {
+                blobs += next.blobs.len();
+                packs.push(next);
+            }
+            let index = IndexFile {
+                packs,
+                ..IndexFile::default()
+            };
+            let nonce = self.nonce();
+            let file = index.seal(&self.key, nonce).map_err(VisitError::Seal)?;
+            self.object(ObjectKind::Index, file.id, file.bytes)?;
+        }
+        Ok(())
     }
 
     /// Ends the packs and sends the last index.

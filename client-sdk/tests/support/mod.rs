@@ -103,7 +103,7 @@ impl Pair {
             visits: 0,
             stage: SealStage::pool(2),
             rules: Rules::default(),
-            step: Duration::from_micros(100),
+            step: Duration::from_millis(20),
         }
     }
 

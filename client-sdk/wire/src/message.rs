@@ -87,7 +87,8 @@ pub enum ToHub {
         length: u64,
         /// SHA-256 of the first `length` bytes of the upload.
         digest: Id,
-        /// Sealed pack header with its length field, for the blobs from `start` to `length`.
+        /// Sealed pack header with its length field, for the blobs from `start` to `length`. Empty: the bytes end with their own,
+        /// as those of a pack do that was closed before the cut (`start` is 0 then).
         #[serde(with = "serde_bytes")]
         header: Vec<u8>,
     },
