@@ -58,6 +58,7 @@ pub struct Visit {
     queue: VecDeque<Outgoing>,
     marks: Marks,
     budget: Budget,
+    leave_at: Option<u8>,
     leaving: bool,
     progress: Progress,
 }
@@ -159,6 +160,7 @@ impl Visit {
             queue: VecDeque::new(),
             marks: Marks::default(),
             budget: Budget::default(),
+            leave_at: None,
             leaving: false,
             progress: Progress::default(),
         })
@@ -269,11 +271,17 @@ impl Visit {
         self.progress.requested_mark_done = false;
     }
 
-    /// The user is about to leave: [`Visit::request_mark`], and nothing is read beyond that mark, so that nothing is on
-    /// its way when they go. There is no way back: cut the link or say goodbye once the mark is done.
-    pub fn request_leave(&mut self) {
-        self.leaving = true;
-        self.request_mark();
+    /// Leaves when this share of the changed bytes is read: [`Visit::request_mark`] then, and nothing is read beyond
+    /// that mark, so that nothing is on its way when the user goes. There is no way back: cut the link or say goodbye
+    /// once the mark is done.
+    pub fn leave_at(&mut self, percent: u8) {
+        self.leave_at = Some(percent);
+    }
+
+    fn is_time_to_leave(&self, work: &Work) -> bool {
+        let share = |percent| u128::from(self.progress.bytes_changed) * u128::from(percent);
+        let done = u128::from(work.report.progress.bytes_done) * 100;
+        !self.leaving && self.leave_at.is_some_and(|percent| done >= share(percent))
     }
 
     fn has_read_enough(&mut self, now: Time, work: &Work) -> bool {
@@ -335,12 +343,19 @@ impl Visit {
     ) -> Result<Phase, VisitError> {
         let bytes = work.report.bytes_stored + STEP_BYTES;
         for _ in 0..STEPS {
+            if self.is_time_to_leave(&work) {
+                self.leaving = true;
+                self.request_mark();
+            }
             if work.is_between_files()
                 && let Some(due) = self
                     .marks
                     .due(now, work.sink.bytes_queued, work.report.bytes_stored)
             {
                 self.mark(now, &mut work, &opened, due)?;
+            }
+            if self.has_read_enough(now, &work) {
+                break;
             }
             if !work.sink.queue.is_empty() || work.report.bytes_stored > bytes {
                 break;

@@ -127,6 +127,14 @@ impl Laptop {
         }
     }
 
+    /// The user leaves when this share of the changed bytes is read: a checkpoint then, and nothing is sent beyond it
+    /// ([`Visit::leave_at`]).
+    pub fn leave_at(&mut self, percent: u8) {
+        if let Stage::Visiting(visit) = &mut self.stage {
+            visit.leave_at(percent);
+        }
+    }
+
     /// When a [`LaptopInput::Tick`] is due, if nothing else happens.
     #[must_use]
     pub fn next_at(&self) -> Option<Time> {
@@ -256,7 +264,8 @@ impl Laptop {
     }
 
     fn up(&mut self, now: Time, hub: Peer, out: Out<'_>) {
-        self.heard_at = now;
+        // Nothing but `Begin` may be the first word: a keep-alive counts from here.
+        (self.heard_at, self.said_at) = (now, now);
         if let Some(begin) = self.begin.take() {
             match begin(&hub) {
                 Ok(visit) => self.stage = Stage::Visiting(Box::new(visit)),

@@ -104,7 +104,7 @@ pub(crate) fn laptop(args: &Args, socket: &Path, folder: &Path, code: Option<&st
         bail!("this laptop is not paired: give the code that the hub shows with --code");
     }
     let mut report = Report::new(args.json);
-    let ended = laptop.visit(
+    let left = laptop.visit(
         &mut radio,
         &folder,
         std::slice::from_ref(&work.root),
@@ -114,10 +114,9 @@ pub(crate) fn laptop(args: &Args, socket: &Path, folder: &Path, code: Option<&st
             }
         },
     )?;
-    match ended.visit {
+    match left.ended.visit {
         Some(Ok(summary)) => {
-            let fields =
-                json!({ "set": summary.set.0, "kind": summary.kind, "bytes_sent": summary.bytes_sent });
+            let fields = json!({ "set": summary.set.0, "kind": summary.kind, "bytes_sent": left.bytes_sent });
             report.tell("visit", fields, &format!("Set {} is complete.", summary.set));
             Ok(if summary.not_read_count == 0 {
                 Outcome::Same
@@ -126,6 +125,6 @@ pub(crate) fn laptop(args: &Args, socket: &Path, folder: &Path, code: Option<&st
             })
         }
         Some(Err(error)) => bail!("{error}. {}", error.advice()),
-        None => bail!("{}. {}", ended.session, ended.session.advice()),
+        None => bail!("{}. {}", left.ended.session, left.ended.session.advice()),
     }
 }

@@ -9,7 +9,7 @@ use berth_agent::{Begin, Ended, Laptop, LaptopKeys, LaptopOutput, Work};
 use berth_client_sdk::{LaptopRepository, OsSource, Progress, Rules, SealStage, Visit, VisitOptions};
 use berth_disk::{OsDisk, SharedDisk};
 use berth_pairing::{Identity, Name, PairingCode, Peer, TrustList};
-use berth_radio::{Radio, Time};
+use berth_radio::{Event, Radio, Time};
 use berth_session::{Goal, LaptopInput, LaptopSession};
 use rand_core::{OsRng, RngCore};
 
@@ -65,8 +65,8 @@ impl LaptopHalf {
             code,
             name: self.name.clone(),
         };
-        let ended = self.run(radio, goal, None, &mut |_, _| {})?;
-        match ended.session {
+        let left = self.run(radio, goal, None, &mut |_, _| {})?;
+        match left.ended.session {
             berth_session::LaptopEnd::Paired(hub) => Ok(hub),
             other => bail!("{other}. {}", other.advice()),
         }
@@ -80,7 +80,7 @@ impl LaptopHalf {
         folder: &Path,
         left_out: &[PathBuf],
         watch: &mut dyn FnMut(Time, &mut Watched<'_>),
-    ) -> Result<Ended> {
+    ) -> Result<Left> {
         let begin = self.begin(folder, left_out);
         let hubs = self.trust.peers().cloned().collect();
         self.run(radio, Goal::Visit { hubs }, Some(begin), watch)
@@ -131,7 +131,7 @@ impl LaptopHalf {
         goal: Goal,
         begin: Option<Begin>,
         watch: &mut dyn FnMut(Time, &mut Watched<'_>),
-    ) -> Result<Ended> {
+    ) -> Result<Left> {
         let now = radio.now();
         let (mut begun, mut out) = (Vec::new(), Vec::new());
         let identity = Arc::clone(&self.identity);
@@ -146,6 +146,7 @@ impl LaptopHalf {
         );
         let mut laptop = Laptop::new(session, begun, begin, now, &mut out);
         let mut look_at = now;
+        let mut bytes_sent = 0;
         loop {
             while !out.is_empty() {
                 for output in std::mem::take(&mut out) {
@@ -159,7 +160,7 @@ impl LaptopHalf {
                             self.trust.set_beacon(&hub, &key, wall_ns())?
                         }
                         LaptopOutput::Up(_) => {}
-                        LaptopOutput::Over(ended) => return Ok(ended),
+                        LaptopOutput::Over(ended) => return Ok(Left { ended, bytes_sent }),
                     }
                 }
             }
@@ -176,6 +177,9 @@ impl LaptopHalf {
                 Work::Wait => laptop.next_at().map_or(look_at, |at| at.min(look_at)),
             };
             if let Some(event) = radio.event(deadline) {
+                if let Event::Drained { bytes, .. } = event {
+                    bytes_sent += bytes as u64;
+                }
                 laptop.handle(radio.now(), LaptopInput::Radio(event), &mut out);
             }
             let now = radio.now();
@@ -186,6 +190,14 @@ impl LaptopHalf {
     }
 }
 
+/// How a visit ended, and what it took.
+pub(crate) struct Left {
+    pub(crate) ended: Ended,
+    /// Bytes that left through the radio, handshake and encryption included. What still waited for the link when it was
+    /// cut is not among them.
+    pub(crate) bytes_sent: u64,
+}
+
 /// What somebody who watches a visit sees and may ask for.
 pub(crate) struct Watched<'a>(&'a mut Laptop);
 
@@ -194,7 +206,8 @@ impl Watched<'_> {
         self.0.progress()
     }
 
-    pub(crate) fn request_mark(&mut self) {
-        self.0.request_mark();
+    /// The person reaches for the lid when this share of the bytes is read.
+    pub(crate) fn leave_at(&mut self, percent: u8) {
+        self.0.leave_at(percent);
     }
 }

@@ -6,7 +6,6 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use berth_agent::Ended;
 use berth_client_sdk::Summary;
 use berth_disk::{OsDisk, replace};
 use berth_pairing::Name;
@@ -20,7 +19,7 @@ use serde_json::json;
 use crate::args::Args;
 use crate::clock::RealClock;
 use crate::hub_half::{self, News, Order, Places};
-use crate::laptop_half::LaptopHalf;
+use crate::laptop_half::{LaptopHalf, Left};
 use crate::report::{Report, bytes, quoted};
 
 /// Visits that may be cut one after the other before the story gives up.
@@ -220,37 +219,29 @@ impl Story<'_> {
     ) -> Result<Visited> {
         let (air, port, report) = (self.air.clone(), radio.port(), &mut self.report);
         let arrived = radio.now();
-        let (mut linked, mut finished, mut asked, mut left) = (None, arrived, false, false);
-        let (mut sent, mut acknowledged, mut restorable) = (0, 0, 0);
-        let ended = laptop.visit(
+        let (mut linked, mut finished, mut left) = (None, arrived, false);
+        let (mut acknowledged, mut restorable) = (0, 0);
+        let left_desk = laptop.visit(
             radio,
             &self.folder,
             std::slice::from_ref(&self.work.root),
             &mut |now, watched| {
+                if linked.is_none() && watched.progress().is_some() {
+                    linked = Some(now);
+                    report.begin(now);
+                    if let Some(percent) = leave_at {
+                        watched.leave_at(percent);
+                    }
+                }
                 let Some(progress) = watched.progress() else {
                     return;
                 };
                 finished = now;
-                if linked.is_none() {
-                    linked = Some(now);
-                    report.begin(now);
-                }
-                (sent, acknowledged) = (progress.bytes_sent, progress.bytes_acknowledged);
-                restorable = progress.bytes_restorable;
+                (acknowledged, restorable) = (progress.bytes_acknowledged, progress.bytes_restorable);
                 report.progress(now, progress);
-                let share = |bytes: u64| {
-                    u128::from(bytes) * 100
-                        >= u128::from(progress.bytes_changed) * u128::from(leave_at.unwrap_or(0))
-                };
-                if leave_at.is_none() || left || !progress.scanned || progress.bytes_changed == 0 {
-                    return;
-                }
-                if share(progress.bytes_acknowledged) && (asked || progress.bytes_acknowledged > 0) {
+                if leave_at.is_some() && progress.requested_mark_done && !left {
                     left = true;
                     air.with(|air, now| air.away(now, port));
-                } else if !asked && share(progress.bytes_done) {
-                    asked = true;
-                    watched.request_mark();
                 }
             },
         )?;
@@ -261,18 +252,18 @@ impl Story<'_> {
         );
         self.totals.visits += 1;
         self.totals.backup_seconds += backup;
-        self.totals.bytes_sent += sent;
-        self.tell_visit(ended, seconds, backup, [sent, acknowledged, restorable])
+        self.totals.bytes_sent += left_desk.bytes_sent;
+        self.tell_visit(left_desk, seconds, backup, [acknowledged, restorable])
     }
 
-    fn tell_visit(&mut self, ended: Ended, seconds: f64, backup: f64, counts: [u64; 3]) -> Result<Visited> {
-        let [sent, acknowledged, restorable] = counts;
+    fn tell_visit(&mut self, left: Left, seconds: f64, backup: f64, counts: [u64; 2]) -> Result<Visited> {
+        let (Left { ended, bytes_sent }, [acknowledged, restorable]) = (left, counts);
         match ended.visit {
             Some(Ok(summary)) => {
                 let not_read = summary.not_read_count;
                 let fields = json!({
                     "set": summary.set.0, "kind": summary.kind, "snapshot": summary.snapshot.to_string(),
-                    "files": summary.files, "bytes_scanned": summary.bytes_scanned, "bytes_sent": summary.bytes_sent,
+                    "files": summary.files, "bytes_scanned": summary.bytes_scanned, "bytes_sent": bytes_sent,
                     "bytes_new": summary.bytes_new, "files_read": summary.content_files_read,
                     "sockets": summary.sockets, "seconds": seconds, "backup_seconds": backup,
                     "not_read": summary.not_read.iter().map(|entry| json!({
@@ -290,7 +281,7 @@ impl Story<'_> {
                     summary.files,
                     bytes(summary.bytes_scanned),
                     summary.content_files_read,
-                    bytes(summary.bytes_sent),
+                    bytes(bytes_sent),
                 );
                 self.report.tell("visit", fields, &line);
                 for entry in summary.not_read.iter().take(SHOWN_MAX) {
@@ -302,7 +293,7 @@ impl Story<'_> {
             Some(Err(error)) => Err(anyhow!("{error}. {}", error.advice())),
             None if matches!(ended.session, berth_session::LaptopEnd::Cut) => {
                 let fields = json!({
-                    "bytes_sent": sent, "bytes_acknowledged": acknowledged, "bytes_restorable": restorable, "seconds": seconds,
+                    "bytes_sent": bytes_sent, "bytes_acknowledged": acknowledged, "bytes_restorable": restorable, "seconds": seconds,
                 });
                 let line = format!(
                     "The laptop left in the middle: {} of its files are safe on the hub, {} of them restorable at once.",
