@@ -9,7 +9,6 @@ use berth_bridge::{
     FolderUpstream, ForwardError, Forwarder, Journal, LaptopId, Opened, Progress, SetRecord, Spool,
 };
 use berth_daemon::{Hub, HubEvent, HubOutput, HubParts, StoreThreads, Stores};
-use berth_disk::{OsDisk, SharedDisk};
 use berth_pairing::{Identity, Name, TrustList};
 use berth_radio::Radio;
 use berth_session::{HubInput, HubSetup};
@@ -17,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rand_core::OsRng;
 
 use crate::clock::wall_ns;
-use crate::fast_aes;
+use crate::{fast_aes, open_state};
 
 /// What a person asks of the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +73,7 @@ pub(crate) fn run(
 ) -> Result<()> {
     // Whoever listens may have gone: the hub goes on.
     let tell = |told: News| drop(news.send(told));
-    let disk: SharedDisk = Arc::new(OsDisk::open(places.state).context("the hub's state folder")?);
+    let (disk, _lock) = open_state(places.state).context("the hub's state folder")?;
     let identity = Arc::new(Identity::open_or_generate(&*disk, &mut OsRng)?);
     let (journal, opened) = Journal::open(places.state.join("journal"), None)?;
     if let Opened::Damaged { .. } = opened {

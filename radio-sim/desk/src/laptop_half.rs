@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use berth_agent::{Begin, Ended, Laptop, LaptopKeys, LaptopOutput, Work};
 use berth_client_sdk::{LaptopRepository, OsSource, Progress, Rules, SealStage, Visit, VisitOptions};
-use berth_disk::{OsDisk, SharedDisk};
+use berth_disk::{FolderLock, SharedDisk};
 use berth_pairing::{Identity, Name, PairingCode, Peer, TrustList};
 use berth_radio::{Event, Radio, Time};
 use berth_session::{Goal, LaptopInput, LaptopSession};
 use rand_core::{OsRng, RngCore};
 
 use crate::clock::wall_ns;
-use crate::fast_aes;
+use crate::{fast_aes, open_state};
 
 /// No hub at a desk needs longer than that to be heard.
 const SEEK_MAX: Duration = Duration::from_secs(60);
@@ -25,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The laptop, between visits.
 pub(crate) struct LaptopHalf {
     disk: SharedDisk,
+    _lock: FolderLock,
     state: PathBuf,
     identity: Arc<Identity>,
     trust: TrustList,
@@ -35,12 +36,13 @@ pub(crate) struct LaptopHalf {
 impl LaptopHalf {
     /// Opens the state folder, or makes it: identity, repository and recovery key.
     pub(crate) fn open(state: &Path, name: Name) -> Result<Self> {
-        let disk: SharedDisk = Arc::new(OsDisk::open(state).context("the laptop's state folder")?);
+        let (disk, lock) = open_state(state).context("the laptop's state folder")?;
         let identity = Arc::new(Identity::open_or_generate(&*disk, &mut OsRng)?);
         let repository = Arc::new(LaptopRepository::open_or_create(&*disk, wall_ns(), &mut OsRng)?);
         let trust = TrustList::open(Arc::clone(&disk), "trust")?;
         Ok(Self {
             disk,
+            _lock: lock,
             state: state.to_path_buf(),
             identity,
             trust,

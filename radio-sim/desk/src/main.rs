@@ -11,8 +11,11 @@ mod laptop_half;
 mod report;
 mod story;
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use berth_disk::{FolderLock, OsDisk, SharedDisk};
 use clap::Parser;
 
 use crate::args::{Args, Part};
@@ -38,6 +41,18 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Opens the state folder of one half, for this process alone.
+fn open_state(folder: &Path) -> anyhow::Result<(SharedDisk, FolderLock)> {
+    let disk = OsDisk::open(folder)?;
+    let Some(lock) = disk.try_lock()? else {
+        anyhow::bail!(
+            "another program uses {}: wait for it to end, or take another --work",
+            folder.display()
+        );
+    };
+    Ok((Arc::new(disk), lock))
 }
 
 /// Whether AES-256-GCM is faster here than ChaCha20-Poly1305.

@@ -1,5 +1,11 @@
 //! A laptop that leaves in the middle and comes back: two sets in order, the first restorable, next to nothing sent twice.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are tests, and so are their helpers"
+)]
+
 mod support;
 
 use std::fs;

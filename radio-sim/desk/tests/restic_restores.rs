@@ -1,5 +1,11 @@
 //! The story on folders of all kinds, judged by restic: it finds no error upstream and restores the same tree.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are tests, and so are their helpers"
+)]
+
 mod support;
 
 use std::fs;

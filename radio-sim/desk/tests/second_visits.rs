@@ -1,5 +1,11 @@
 //! A second visit sends what changed, and little else.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are tests, and so are their helpers"
+)]
+
 mod support;
 
 use std::fs;
