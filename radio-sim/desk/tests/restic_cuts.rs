@@ -1,6 +1,7 @@
 //! A laptop that leaves in the middle and comes back: two sets in order, the first restorable, next to nothing sent twice.
 
 #![allow(
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
     reason = "these are tests, and so are their helpers"
