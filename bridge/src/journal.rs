@@ -38,6 +38,9 @@ pub enum JournalError {
     /// The disk failed.
     #[error("the journal's folder failed")]
     Disk(#[source] io::Error),
+    /// Another process has it open. Nothing was changed.
+    #[error("another program uses the journal")]
+    InUse,
     /// A record that does not decode, or is too large.
     #[error("a record of the journal is damaged")]
     Record,
@@ -88,7 +91,7 @@ impl Journal {
     /// [`crate::Spool::open`] then fills it from the spool.
     ///
     /// # Errors
-    /// Only if a new journal cannot be made either.
+    /// [`JournalError::InUse`]; else only if a new journal cannot be made either.
     pub fn open(
         folder: impl Into<PathBuf>,
         on_synced: Option<OnSynced>,
@@ -97,6 +100,7 @@ impl Journal {
         let new = !folder.join(DB).exists();
         let (sets, db, opened) = match Self::database(&folder) {
             Ok((sets, db)) => (sets, db, if new { Opened::New } else { Opened::Whole }),
+            Err(error) if error.is_in_use() => return Err(JournalError::InUse),
             Err(why) => {
                 put_aside(&folder).map_err(JournalError::Disk)?;
                 let (sets, db) = Self::database(&folder)?;
@@ -230,6 +234,13 @@ impl Journal {
     }
 }
 
+impl JournalError {
+    /// sled has no kind of its own for a lock that another process holds.
+    fn is_in_use(&self) -> bool {
+        matches!(self, Self::Database(error) if error.to_string().contains("could not acquire lock"))
+    }
+}
+
 impl From<sled::Error> for JournalError {
     fn from(error: sled::Error) -> Self {
         Self::Database(Box::new(error))
@@ -265,4 +276,22 @@ fn decode_key(key: &[u8]) -> Option<(LaptopId, SetSeq)> {
 
 fn decode(value: &[u8]) -> Result<SetRecord, JournalError> {
     serde_cbor::from_slice(value).map_err(|_| JournalError::Record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_in_use_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (_journal, _) = Journal::open(&path, None).unwrap();
+        assert!(matches!(Journal::open(&path, None), Err(JournalError::InUse)));
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "the journal was put aside"
+        );
+    }
 }

@@ -11,7 +11,7 @@ mod os;
 use std::io;
 use std::sync::Arc;
 
-pub use os::OsDisk;
+pub use os::{FolderLock, OsDisk};
 
 /// A disk shared by the parts of one program.
 pub type SharedDisk = Arc<dyn Disk>;

@@ -1,11 +1,19 @@
 //! [`Disk`] on the operating system's files.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::{Disk, DiskFile, checked};
+
+const LOCK_FILE: &str = "lock";
+
+/// A folder that belongs to this process for as long as the value lives. The file stays; the lock does not.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
 
 /// Files below a folder of the operating system. New files have mode 0600, new folders 0700.
 #[derive(Debug, Clone)]
@@ -27,6 +35,26 @@ impl OsDisk {
             }
         }
         Ok(Self { root })
+    }
+
+    /// Takes the folder for this process alone, until the value is dropped or the process ends, however it ends. `None`:
+    /// another process has it.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn try_lock(&self) -> io::Result<Option<FolderLock>> {
+        let path = self.root.join(LOCK_FILE);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(FolderLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// The root folder.
@@ -166,6 +194,17 @@ mod tests {
         assert_eq!(disk.read("a", 10).unwrap(), b"new");
         assert_eq!(disk.list("").unwrap(), ["a"]);
         assert_eq!(disk.read("a", 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_folder_is_locked_for_one_at_a_time_and_never_for_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(folder.path()).unwrap();
+        let lock = disk.try_lock().unwrap();
+        assert!(lock.is_some());
+        assert!(disk.try_lock().unwrap().is_none());
+        drop(lock);
+        assert!(disk.try_lock().unwrap().is_some());
     }
 
     #[test]
