@@ -1,6 +1,7 @@
 //! Exit codes, odd places, a full disk, an interruption, and what must never be seen.
 
 #![allow(
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
     reason = "these are tests, and so are their helpers"
@@ -84,7 +85,7 @@ fn a_file_that_cannot_be_read_is_named_and_the_end_is_3() {
     let place = Place::new();
     corpus::small_files(&place.folder, 1, 20).unwrap();
     let secret = place.folder.join("file-000004");
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     let mut command = place.command(&[]);
     if is_root() {
         // As root everything can be read: run it as nobody, and let nobody get there.
