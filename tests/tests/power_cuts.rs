@@ -1,0 +1,163 @@
+//! The power is cut at every sync of a whole visit, on the hub's side and on the laptop's.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use berth_client_sdk::CHUNK_SIZE_BYTES_MAX;
+use berth_radio_sim::{CutPolicy, Profile};
+use berth_tests::world::{Judge, What, World, noise, words};
+
+/// What travels beside the files: handshakes, trees, index, manifest.
+const AROUND_BYTES: u64 = 40_000;
+
+/// Everything that a visit can meet: small and large files, text, folders in folders.
+fn world() -> World {
+    let mut world = World::new(7, Profile::PERFECT);
+    world.pair();
+    let files = &world.laptop.files;
+    for number in 0..12_u64 {
+        files.write(
+            &format!("a/small-{number}"),
+            noise(3_000 + number as usize, number),
+        );
+        files.write(&format!("b/c/text-{number}"), words(9_000, number));
+    }
+    for number in 0..3_u64 {
+        files.write(&format!("large-{number}"), noise(700_000, 100 + number));
+    }
+    files.symlink("link", "a/small-1");
+    world
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Hub,
+    Laptop,
+}
+
+fn disk(world: &World, side: Side) -> &berth_radio_sim::SimDisk {
+    match side {
+        Side::Hub => &world.hub.disk,
+        Side::Laptop => &world.laptop.disk,
+    }
+}
+
+/// Bytes of files in the newest set on the hub that are what they are in the source.
+fn restorable_bytes(world: &World) -> u64 {
+    let Some(objects) = world.hub.objects() else {
+        return 0;
+    };
+    if world.hub.sets().iter().all(|set| set.sealed().is_none()) {
+        return 0;
+    }
+    let mut judge = Judge::open(objects, &world.laptop.repository);
+    let snapshots = judge.snapshots();
+    let picture = judge.picture(snapshots.last().unwrap()).unwrap();
+    let files = world.laptop.files.all();
+    let mut bytes = 0;
+    for (path, shown) in picture {
+        let What::File(content, size) = shown.what else {
+            continue;
+        };
+        match files.get(&path) {
+            Some(_) => {
+                assert!(world.laptop.files.was(&path, content), "{}", path.display());
+                bytes += size;
+            }
+            // The beginning of a file that was cut in the middle.
+            None => {
+                let name = path.to_str().unwrap().strip_suffix(".berth-partial").unwrap();
+                let whole = &files[std::path::Path::new(name)];
+                let there = judge.content(snapshots.last().unwrap(), &path).unwrap();
+                assert!(whole.starts_with(&there), "{}", path.display());
+                bytes += size;
+            }
+        }
+    }
+    bytes
+}
+
+fn syncs_of_a_visit(side: Side) -> (u64, u64) {
+    let mut world = world();
+    let before = disk(&world, side).syncs();
+    let outcome = world.visit();
+    assert!(outcome.summary.is_some(), "{}", outcome.how);
+    (before, disk(&world, side).syncs())
+}
+
+/// Every sync of a first visit: what the laptop was told is safe is there after the cut, is not sent again, and the next
+/// visit completes.
+fn cut_at_every_sync(side: Side, policy: fn(u64) -> CutPolicy, last_words_leave: bool) {
+    let (first, last) = syncs_of_a_visit(side);
+    assert!(last - first > 10, "{side:?}: {} syncs", last - first);
+    let mut cuts_in_a_visit = 0;
+    for at in first..last {
+        let mut world = world();
+        world.last_words_leave = last_words_leave;
+        disk(&world, side).cut_power_at_sync(at, policy(at));
+        let outcome = world.visit();
+        let what = format!("{side:?}, sync {at} of {first}..{last}, {}", outcome.how);
+        // Both sides have noticed, and are back.
+        world.wait(Duration::from_secs(30));
+        assert_eq!(world.power_cuts, 1, "{what}");
+        let watched = outcome.watched.unwrap_or_default();
+        let total = world.laptop.files.size_bytes();
+        let restorable = restorable_bytes(&world);
+        assert!(
+            restorable >= watched.bytes_restorable,
+            "{what}: {restorable} bytes restorable, {} were promised",
+            watched.bytes_restorable
+        );
+        if outcome.summary.is_some() {
+            assert_eq!(restorable, total, "{what}: signed for, and not there");
+        }
+        cuts_in_a_visit += u32::from(outcome.summary.is_none());
+        let heard = world.hub.heard_bytes;
+        let next = world.visit_until_complete(Duration::from_secs(120));
+        let next = next.unwrap_or_else(|| panic!("{what}: the next visit does not complete"));
+        let sent = world.hub.heard_bytes - heard;
+        let most = total - watched.bytes_acknowledged + CHUNK_SIZE_BYTES_MAX as u64 + AROUND_BYTES;
+        // A laptop whose own power goes may have lost what it knew of the last chunks, not what was acknowledged.
+        assert!(
+            sent <= most,
+            "{what}: {sent} bytes sent again, {most} were not acknowledged"
+        );
+        let mut judge = Judge::open(world.hub.objects().unwrap(), &world.laptop.repository);
+        let snapshots = judge.snapshots();
+        for snapshot in &snapshots {
+            judge
+                .picture(snapshot)
+                .unwrap_or_else(|why| panic!("{what}: {why}"));
+        }
+        let complete = snapshots
+            .iter()
+            .find(|one| one.id == next.summary.as_ref().unwrap().snapshot);
+        assert_eq!(
+            judge.picture(complete.unwrap()).unwrap(),
+            world.laptop.files.picture(),
+            "{what}: what the next visit saved"
+        );
+    }
+    assert!(cuts_in_a_visit > 5, "{cuts_in_a_visit} visits were cut");
+}
+
+#[test]
+fn a_power_cut_of_the_hub_at_every_sync_loses_nothing_acknowledged() {
+    cut_at_every_sync(Side::Hub, |_| CutPolicy::LoseAll, false);
+}
+
+#[test]
+fn a_power_cut_of_the_hub_that_leaves_some_of_it_loses_nothing_acknowledged() {
+    cut_at_every_sync(Side::Hub, CutPolicy::Random, true);
+}
+
+#[test]
+fn a_power_cut_of_the_laptop_at_every_sync_loses_nothing_acknowledged() {
+    cut_at_every_sync(Side::Laptop, |_| CutPolicy::LoseAll, false);
+}
+
+#[test]
+fn a_power_cut_of_the_laptop_that_leaves_some_of_it_loses_nothing_acknowledged() {
+    cut_at_every_sync(Side::Laptop, CutPolicy::Random, false);
+}
