@@ -89,7 +89,7 @@ impl Report {
         };
         if !self.json && io::stderr().is_terminal() {
             let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("  {bar:28} {percent:>3} %  {msg}");
+            let style = ProgressStyle::with_template("  {bar:16} {percent:>3} %  {wide_msg}");
             bar.set_style(
                 style
                     .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -156,12 +156,13 @@ fn in_words(progress: &Progress, rate: f64, seconds_left: Option<f64>) -> String
         }
         Some(_) | None => "almost done".into(),
     };
+    // What matters most first: a narrow terminal cuts the end off.
     format!(
-        "{} of {} files, {} of {}, {}/s, {stay}",
-        HumanCount(progress.files_done),
-        HumanCount(progress.files_changed),
+        "{stay}: {} of {}, {} of {} files, {}/s",
         bytes(progress.bytes_acknowledged),
         bytes(progress.bytes_changed),
+        HumanCount(progress.files_done),
+        HumanCount(progress.files_changed),
         bytes(rate),
     )
 }
