@@ -38,6 +38,14 @@ pub use upstream::MemoryUpstream;
 /// When every world begins, in nanoseconds since 1970.
 pub const BEGIN_NS: i64 = 1_700_000_000_000_000_000;
 
+/// A link so slow that the send window is the smaller part of a visit, with next to no delay: some MiB take seconds, and
+/// marks are made as in a visit of many GB.
+pub const SLOW: Profile = Profile {
+    name: "slow",
+    bandwidth_bytes_per_second: Some(3_000_000),
+    ..Profile::PERFECT
+};
+
 /// Turns without time passing: more is a livelock.
 const TURNS_AT_ONCE_MAX: u32 = 200_000;
 

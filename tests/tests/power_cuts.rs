@@ -1,19 +1,19 @@
 //! The power is cut at every sync of a whole visit, on the hub's side and on the laptop's.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
 use berth_client_sdk::CHUNK_SIZE_BYTES_MAX;
-use berth_radio_sim::{CutPolicy, Profile};
-use berth_tests::world::{Judge, What, World, noise, words};
+use berth_radio_sim::CutPolicy;
+use berth_tests::world::{Judge, SLOW, What, World, noise, words};
 
 /// What travels beside the files: handshakes, trees, index, manifest.
 const AROUND_BYTES: u64 = 40_000;
 
 /// Everything that a visit can meet: small and large files, text, folders in folders.
 fn world() -> World {
-    let mut world = World::new(7, Profile::PERFECT);
+    let mut world = World::new(7, SLOW);
     world.pair();
     let files = &world.laptop.files;
     for number in 0..12_u64 {
@@ -23,8 +23,8 @@ fn world() -> World {
         );
         files.write(&format!("b/c/text-{number}"), words(9_000, number));
     }
-    for number in 0..3_u64 {
-        files.write(&format!("large-{number}"), noise(700_000, 100 + number));
+    for number in 0..7_u64 {
+        files.write(&format!("large-{number}"), noise(1_200_000, 100 + number));
     }
     files.symlink("link", "a/small-1");
     world
@@ -91,7 +91,7 @@ fn syncs_of_a_visit(side: Side) -> (u64, u64) {
 fn cut_at_every_sync(side: Side, policy: fn(u64) -> CutPolicy, last_words_leave: bool) {
     let (first, last) = syncs_of_a_visit(side);
     assert!(last - first > 10, "{side:?}: {} syncs", last - first);
-    let mut cuts_in_a_visit = 0;
+    let (mut cuts_in_a_visit, mut partial) = (0, 0);
     for at in first..last {
         let mut world = world();
         world.last_words_leave = last_words_leave;
@@ -113,6 +113,7 @@ fn cut_at_every_sync(side: Side, policy: fn(u64) -> CutPolicy, last_words_leave:
             assert_eq!(restorable, total, "{what}: signed for, and not there");
         }
         cuts_in_a_visit += u32::from(outcome.summary.is_none());
+        partial += u32::from(watched.bytes_restorable > 0 && watched.bytes_restorable < total);
         let heard = world.hub.heard_bytes;
         let next = world.visit_until_complete(Duration::from_secs(120));
         let next = next.unwrap_or_else(|| panic!("{what}: the next visit does not complete"));
@@ -139,7 +140,11 @@ fn cut_at_every_sync(side: Side, policy: fn(u64) -> CutPolicy, last_words_leave:
             "{what}: what the next visit saved"
         );
     }
-    assert!(cuts_in_a_visit > 5, "{cuts_in_a_visit} visits were cut");
+    println!("{cuts_in_a_visit} visits were cut, {partial} of them after a checkpoint");
+    assert!(
+        cuts_in_a_visit > 5 && partial > 3,
+        "{cuts_in_a_visit} visits were cut, {partial} partial"
+    );
 }
 
 #[test]

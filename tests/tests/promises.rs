@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use berth_client_sdk::{CHUNK_SIZE_BYTES_AVERAGE, CHUNK_SIZE_BYTES_MAX};
 use berth_radio_sim::{Cut, Profile};
-use berth_tests::world::{Files, Judge, Mishap, What, World, noise, words};
+use berth_tests::world::{Files, Judge, Mishap, SLOW, What, World, noise, words};
 use berth_wire::SetKind;
 
 type Fill = fn(&Files);
@@ -41,7 +41,7 @@ fn flat_small_files(files: &Files) {
 }
 
 fn world(fill: Fill) -> World {
-    let mut world = World::new(11, Profile::WFD_TYPICAL);
+    let mut world = World::new(11, SLOW);
     world.pair();
     fill(&world.laptop.files);
     world

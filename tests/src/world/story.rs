@@ -10,7 +10,7 @@ use berth_wire::{SetKind, SetSeq};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::{Judge, MemoryUpstream, Mishap, Outcome, Picture, What, World};
+use super::{Judge, MemoryUpstream, Mishap, Outcome, Picture, SLOW, What, World};
 
 /// Seeds of the story if the environment does not say how many (`SEEDS`).
 const SEEDS_DEFAULT: u64 = 200;
@@ -181,7 +181,14 @@ enum When {
 #[must_use]
 pub fn tell(seed: u64) -> Story {
     let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
-    let profile = draw.of(&Profile::ALL);
+    let profile = draw.of(&[
+        Profile::PERFECT,
+        Profile::WFD_GOOD,
+        Profile::WFD_TYPICAL,
+        Profile::WFD_POOR,
+        SLOW,
+        SLOW,
+    ]);
     let mut world = World::new(seed, profile);
     world.upstream = MemoryUpstream::new(seed, draw.of(&[0, 0, 3, 10]));
     world.last_words_leave = draw.below(2) == 0;
@@ -196,9 +203,9 @@ pub fn tell(seed: u64) -> Story {
             files.write(&draw.path(), draw.content());
         }
         edit(&files, world.wall_ns(), draw.0.next_u64());
-        // Only where there is more than a few MiB a cut finds a checkpoint.
+        // Only what does not fit the send window takes so long that a cut finds a checkpoint.
         if draw.below(3) == 0 {
-            for number in 0..draw.below(8) {
+            for number in 0..2 + draw.below(6) {
                 let size = 500_000 + draw.below(2_500_000) as usize;
                 files.write(&format!("large/{number}"), noise(size, draw.0.next_u64()));
             }
