@@ -15,6 +15,7 @@
 mod hub;
 mod judge;
 mod laptop;
+mod liar;
 mod source;
 mod story;
 mod upstream;
@@ -113,6 +114,7 @@ pub struct World {
     pub news: Vec<String>,
     /// Bytes of all frames and stream pieces, once somebody listens.
     heard: Option<Vec<u8>>,
+    liar: Option<liar::Liar>,
     clock: VirtualClock,
     later: Vec<(Time, Later)>,
     turns_at_once: u32,
@@ -138,6 +140,7 @@ impl World {
             visits_ended: 0,
             news: Vec::new(),
             heard: None,
+            liar: None,
             clock: VirtualClock::new(),
             later: Vec::new(),
             turns_at_once: 0,
@@ -247,13 +250,9 @@ impl World {
         let later = self.later.iter().map(|(at, _)| *at);
         let hub = self.hub.running.as_ref().and_then(|hub| hub.next_at());
         let laptop = self.laptop.session.as_ref().and_then(|laptop| laptop.next_at());
-        let next = self
-            .air
-            .next_at()
-            .into_iter()
-            .chain(hub)
-            .chain(laptop)
-            .chain(later);
+        let liar = self.liar.as_ref().and_then(liar::Liar::next_at);
+        let next = self.air.next_at().into_iter();
+        let next = next.chain(hub).chain(laptop).chain(liar).chain(later);
         let next = next
             .min()
             .unwrap_or(until)
@@ -431,6 +430,10 @@ impl World {
             let mut out = Vec::new();
             hub.handle(now, wall_ns, HubInput::Radio(event), &mut out);
             self.hub_did(out);
+        } else if let Some(liar) = &mut self.liar {
+            let mut commands = Vec::new();
+            liar.handle(now, LaptopInput::Radio(event), &mut commands);
+            self.laptop_commands(commands);
         } else {
             let Some(laptop) = &mut self.laptop.session else {
                 return;
@@ -450,6 +453,13 @@ impl World {
             let mut out = Vec::new();
             hub.handle(now, wall_ns, HubInput::Tick, &mut out);
             self.hub_did(out);
+        }
+        if let Some(liar) = &mut self.liar
+            && liar.next_at().is_some_and(|at| at <= now)
+        {
+            let mut commands = Vec::new();
+            liar.handle(now, LaptopInput::Tick, &mut commands);
+            self.laptop_commands(commands);
         }
         if let Some(laptop) = &mut self.laptop.session
             && laptop.next_at().is_some_and(|at| at <= now)

@@ -11,8 +11,13 @@ use std::time::Duration;
 
 use berth_client_sdk::{CHUNK_SIZE_BYTES_AVERAGE, CHUNK_SIZE_BYTES_MAX};
 use berth_radio_sim::{Cut, Profile};
+use berth_repository::Id;
 use berth_tests::world::{Files, Judge, Mishap, SLOW, What, World, noise, words};
-use berth_wire::SetKind;
+use berth_wire::{
+    MANIFEST_CONTEXT, Manifest, Mark, ObjectEntry, ObjectKind, PROTOCOL, SetKind, SetSeq, Signed, ToHub,
+    ToLaptop, UploadId, control_frames, data_frame, encode,
+};
+use bytes::Bytes;
 
 type Fill = fn(&Files);
 
@@ -316,4 +321,155 @@ fn neither_spool_nor_journal_nor_upstream_nor_air_holds_a_name_or_content_in_the
             assert!(!found, "`{wanted}` lies in the {place}");
         }
     }
+}
+
+/// A manifest of this laptop's, rightly signed, of a set with a pack that the hub does not have.
+fn manifest_of_nothing(world: &World, set: SetSeq, kind: SetKind, mark: u32) -> Signed {
+    let manifest = Manifest {
+        format: 1,
+        laptop: world.laptop.identity.device().0,
+        hub: [7; 32],
+        repository: world.laptop.repository.id(),
+        set,
+        kind,
+        mark,
+        previous: None,
+        snapshot: Id::of(b"no snapshot"),
+        created_at_ns: 0,
+        pages: Vec::new(),
+        tail: vec![ObjectEntry {
+            kind: ObjectKind::Pack,
+            id: Id::of(b"no pack"),
+            length: 100,
+        }],
+        objects: 1,
+        bytes: 100,
+        not_read: 0,
+    };
+    let body = encode(&manifest).unwrap();
+    let signature = world.laptop.identity.sign(MANIFEST_CONTEXT, &body).to_vec();
+    Signed { body, signature }
+}
+
+#[test]
+fn a_laptop_that_lies_harms_no_set_and_is_welcome_again_when_it_does_not() {
+    let mut world = world(office);
+    world.visit().summary.unwrap();
+    let sets = world.hub.sets();
+    let set = SetSeq(sets[0].seq.0 + 1);
+    let upload = |set, number| UploadId { set, number };
+    let begin = ToHub::Begin {
+        protocol: PROTOCOL,
+        repository: world.laptop.repository.id(),
+        last: None,
+    };
+    let open_set = ToHub::OpenSet { created_at_ns: 0 };
+    let open = |set| ToHub::Open {
+        upload: upload(set, 1),
+        kind: ObjectKind::Pack,
+        provisional: false,
+    };
+    let close = ToHub::Close {
+        upload: upload(set, 1),
+        id: Id::of(b"another"),
+        length: 5,
+    };
+    let other_repository = ToHub::Begin {
+        protocol: PROTOCOL,
+        repository: Id::of(b"another"),
+        last: None,
+    };
+    let commit = ToHub::Commit {
+        manifest: manifest_of_nothing(&world, set, SetKind::Complete, 0),
+    };
+    let commit_again = ToHub::Commit {
+        manifest: manifest_of_nothing(&world, sets[0].seq, SetKind::Complete, 0),
+    };
+    let checkpoint = ToHub::Checkpoint {
+        mark: Mark(1),
+        open: Vec::new(),
+        manifest: manifest_of_nothing(&world, set, SetKind::Partial, 1),
+    };
+    let unsigned = ToHub::Checkpoint {
+        mark: Mark(1),
+        open: Vec::new(),
+        manifest: Signed {
+            body: vec![0; 100],
+            signature: vec![0; 64],
+        },
+    };
+    let said = |messages: &[&ToHub]| -> Vec<Bytes> {
+        messages
+            .iter()
+            .flat_map(|one| control_frames(*one).unwrap())
+            .collect()
+    };
+    let mut wrong_content = said(&[&begin, &open_set, &open(set)]);
+    wrong_content.push(data_frame(upload(set, 1), b"bytes"));
+    wrong_content.extend(said(&[&close]));
+    let lies = [
+        ("noise", vec![Bytes::from(noise(300, 1))]),
+        ("no greeting", said(&[&open_set])),
+        ("another repository", said(&[&other_repository])),
+        ("content that is not what its name says", wrong_content),
+        (
+            "an upload into a sealed set",
+            said(&[&begin, &open_set, &open(sets[0].seq)]),
+        ),
+        (
+            "data from nowhere",
+            [said(&[&begin, &open_set]), vec![data_frame(upload(set, 9), b"x")]].concat(),
+        ),
+        ("a set of what is not there", said(&[&begin, &open_set, &commit])),
+        (
+            "a sealed set once more",
+            said(&[&begin, &open_set, &commit_again]),
+        ),
+        (
+            "a checkpoint of what is not there",
+            said(&[&begin, &open_set, &checkpoint]),
+        ),
+        (
+            "a checkpoint that nobody signed",
+            said(&[&begin, &open_set, &unsigned]),
+        ),
+    ];
+    for (what, frames) in lies {
+        let heard = world.lie(frames);
+        let is_word =
+            |one: &ToLaptop| matches!(one, ToLaptop::Acknowledged { .. } | ToLaptop::Receipt { .. });
+        assert!(!heard.iter().any(is_word), "{what}: {heard:?}");
+        let ended = world
+            .news
+            .iter()
+            .rfind(|line| line.contains("VisitEnded"))
+            .unwrap();
+        let refusals = [
+            "Broken(",
+            "Store(",
+            "Stopped(Disagree)",
+            "Stopped(OtherRepository)",
+        ];
+        assert!(
+            refusals.iter().any(|why| ended.contains(why)),
+            "{what}: {ended}, {heard:?}"
+        );
+        world.wait(Duration::from_secs(30));
+        let sealed: Vec<_> = world
+            .hub
+            .sets()
+            .into_iter()
+            .filter(|one| one.sealed().is_some())
+            .collect();
+        assert_eq!(sealed, sets, "{what}");
+    }
+    // What was there is whole, and the laptop's own program is served as before.
+    world.laptop.files.write("new", words(5_000, 7));
+    let last = world.visit().summary.unwrap();
+    let mut judge = Judge::open(world.hub.objects().unwrap(), &world.laptop.repository);
+    let snapshots = judge.snapshots();
+    assert_eq!(snapshots.len(), 2);
+    let pictures: Vec<_> = snapshots.iter().map(|one| judge.picture(one).unwrap()).collect();
+    let at = snapshots.iter().position(|one| one.id == last.snapshot).unwrap();
+    assert_eq!(pictures[at], world.laptop.files.picture());
 }
