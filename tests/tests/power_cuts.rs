@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_client_sdk::CHUNK_SIZE_BYTES_MAX;
 use berth_radio_sim::CutPolicy;
-use berth_tests::world::{Judge, SLOW, What, World, noise, words};
+use berth_tests::world::{Judge, SLOW, World, noise, words};
 
 /// What travels beside the files: handshakes, trees, index, manifest.
 const AROUND_BYTES: u64 = 40_000;
@@ -43,41 +43,6 @@ fn disk(world: &World, side: Side) -> &berth_radio_sim::SimDisk {
     }
 }
 
-/// Bytes of files in the newest set on the hub that are what they are in the source.
-fn restorable_bytes(world: &World) -> u64 {
-    let Some(objects) = world.hub.objects() else {
-        return 0;
-    };
-    if world.hub.sets().iter().all(|set| set.sealed().is_none()) {
-        return 0;
-    }
-    let mut judge = Judge::open(objects, &world.laptop.repository);
-    let snapshots = judge.snapshots();
-    let picture = judge.picture(snapshots.last().unwrap()).unwrap();
-    let files = world.laptop.files.all();
-    let mut bytes = 0;
-    for (path, shown) in picture {
-        let What::File(content, size) = shown.what else {
-            continue;
-        };
-        match files.get(&path) {
-            Some(_) => {
-                assert!(world.laptop.files.was(&path, content), "{}", path.display());
-                bytes += size;
-            }
-            // The beginning of a file that was cut in the middle.
-            None => {
-                let name = path.to_str().unwrap().strip_suffix(".berth-partial").unwrap();
-                let whole = &files[std::path::Path::new(name)];
-                let there = judge.content(snapshots.last().unwrap(), &path).unwrap();
-                assert!(whole.starts_with(&there), "{}", path.display());
-                bytes += size;
-            }
-        }
-    }
-    bytes
-}
-
 fn syncs_of_a_visit(side: Side) -> (u64, u64) {
     let mut world = world();
     let before = disk(&world, side).syncs();
@@ -103,7 +68,7 @@ fn cut_at_every_sync(side: Side, policy: fn(u64) -> CutPolicy, last_words_leave:
         assert_eq!(world.power_cuts, 1, "{what}");
         let watched = outcome.watched.unwrap_or_default();
         let total = world.laptop.files.size_bytes();
-        let restorable = restorable_bytes(&world);
+        let restorable = world.restorable_bytes();
         assert!(
             restorable >= watched.bytes_restorable,
             "{what}: {restorable} bytes restorable, {} were promised",

@@ -6,13 +6,12 @@
     reason = "tests; what was measured is worth reading"
 )]
 
-use std::path::Path;
 use std::time::Duration;
 
 use berth_client_sdk::{CHUNK_SIZE_BYTES_AVERAGE, CHUNK_SIZE_BYTES_MAX};
 use berth_radio_sim::{Cut, Profile};
 use berth_repository::Id;
-use berth_tests::world::{Files, Judge, Mishap, SLOW, What, World, noise, words};
+use berth_tests::world::{Files, Judge, Mishap, SLOW, World, noise, words};
 use berth_wire::{
     MANIFEST_CONTEXT, Manifest, Mark, ObjectEntry, ObjectKind, PROTOCOL, SetKind, SetSeq, Signed, ToHub,
     ToLaptop, UploadId, control_frames, data_frame, encode,
@@ -80,30 +79,6 @@ fn whole_visit(fill: Fill) -> u64 {
     world.hub.heard_bytes - before
 }
 
-/// Bytes of the files in the newest set on the hub; each is what it is in the source, or its marked beginning.
-fn restorable_bytes(world: &World) -> u64 {
-    if world.hub.sets().iter().all(|set| set.sealed().is_none()) {
-        return 0;
-    }
-    let mut judge = Judge::open(world.hub.objects().unwrap(), &world.laptop.repository);
-    let snapshots = judge.snapshots();
-    let snapshot = snapshots.last().unwrap();
-    let files = world.laptop.files.all();
-    let mut bytes = 0;
-    for (path, shown) in judge.picture(snapshot).unwrap() {
-        let What::File(content, size) = shown.what else {
-            continue;
-        };
-        bytes += size;
-        if !world.laptop.files.was(&path, content) {
-            let name = path.to_str().unwrap().strip_suffix(".berth-partial").unwrap();
-            let there = judge.content(snapshot, &path).unwrap();
-            assert!(files[Path::new(name)].starts_with(&there), "{}", path.display());
-        }
-    }
-    bytes
-}
-
 fn cut_at(fill: Fill, whole: u64, when: When) -> Measured {
     let mut world = world(fill);
     let before = world.hub.heard_bytes;
@@ -135,7 +110,7 @@ fn cut_at(fill: Fill, whole: u64, when: When) -> Measured {
         }
     };
     world.wait(Duration::from_secs(30));
-    let restorable = restorable_bytes(&world);
+    let restorable = world.restorable_bytes();
     let last = world.visit_until_complete(Duration::from_secs(300)).unwrap();
     let both = world.hub.heard_bytes - before;
     let mut judge = Judge::open(world.hub.objects().unwrap(), &world.laptop.repository);
@@ -263,7 +238,7 @@ fn a_laptop_revoked_in_the_middle_of_a_visit_is_refused_from_that_moment() {
         sets.iter()
             .all(|set| set.sealed().is_none_or(|one| one.kind == SetKind::Partial))
     );
-    assert!(restorable_bytes(&world) >= outcome.watched.unwrap().bytes_restorable);
+    assert!(world.restorable_bytes() >= outcome.watched.unwrap().bytes_restorable);
     // And never again.
     for _ in 0..3 {
         let outcome = world.visit();

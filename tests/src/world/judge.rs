@@ -13,7 +13,11 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
+use super::World;
 use super::source::{Picture, Shown, What};
+
+/// The mark of a file that was cut in the middle.
+pub(super) const PARTIAL_MARK: &str = ".berth-partial";
 
 /// A repository in memory.
 #[derive(Debug, Clone, Default)]
@@ -195,5 +199,41 @@ impl Judge {
         let what = What::File(Id::of(&content), content.len() as u64);
         self.read.insert(chunks, what.clone());
         Ok(what)
+    }
+}
+
+impl World {
+    /// Bytes of the files in the newest set on the hub, 0 if there is none.
+    ///
+    /// # Panics
+    /// If one of them never had that content, and is not the marked beginning of one either.
+    #[must_use]
+    pub fn restorable_bytes(&self) -> u64 {
+        let newest = self
+            .hub
+            .sets()
+            .into_iter()
+            .rev()
+            .find_map(|set| Some(set.sealed()?.snapshot));
+        let (Some(newest), Some(objects)) = (newest, self.hub.objects()) else {
+            return 0;
+        };
+        let mut judge = Judge::open(objects, &self.laptop.repository);
+        let snapshots = judge.snapshots();
+        let snapshot = snapshots.iter().find(|one| one.id == newest).unwrap();
+        let files = self.laptop.files.all();
+        let mut bytes = 0;
+        for (path, shown) in judge.picture(snapshot).unwrap() {
+            let What::File(content, size) = shown.what else {
+                continue;
+            };
+            bytes += size;
+            if !self.laptop.files.was(&path, content) {
+                let name = path.to_str().unwrap().strip_suffix(PARTIAL_MARK).unwrap();
+                let there = judge.content(snapshot, &path).unwrap();
+                assert!(files[Path::new(name)].starts_with(&there), "{}", path.display());
+            }
+        }
+        bytes
     }
 }

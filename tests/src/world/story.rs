@@ -1,15 +1,14 @@
 //! The story of one seed: pair, visit, be interrupted in every way, forward, restore.
 
-use std::path::Path;
 use std::time::Duration;
 
 use berth_radio::Time;
-use berth_radio_sim::{Cut, CutPolicy, Faults, Profile};
+use berth_radio_sim::{Cut, Faults, Profile};
 use berth_repository::Id;
 use berth_wire::{SetKind, SetSeq};
-use rand_chacha::ChaCha8Rng;
-use rand_core::{RngCore, SeedableRng};
 
+use super::draw::{Draw, edit, noise};
+use super::judge::PARTIAL_MARK;
 use super::{Judge, MemoryUpstream, Mishap, Outcome, Picture, SLOW, What, World};
 
 /// Seeds of the story if the environment does not say how many (`SEEDS`).
@@ -23,9 +22,6 @@ const HEALED_MAX: Duration = Duration::from_secs(600);
 
 /// Steps of forwarding that a set of this size takes at the most.
 const FORWARD_STEPS_MAX: u32 = 5_000;
-
-/// The mark of a file that was cut in the middle.
-const PARTIAL_MARK: &str = ".berth-partial";
 
 /// What a story leaves to be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,106 +61,6 @@ pub fn seeds(known: &str) -> Vec<u64> {
     seeds
 }
 
-/// Bytes that do not compress.
-#[must_use]
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
-    bytes
-}
-
-/// Text that compresses, as an office's does.
-#[must_use]
-pub fn words(length: usize, seed: u64) -> Vec<u8> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut text = Vec::with_capacity(length + 16);
-    while text.len() < length {
-        text.extend(format!("word{} ", rng.next_u32() % 4000).into_bytes());
-    }
-    text.truncate(length);
-    text
-}
-
-struct Draw(ChaCha8Rng);
-
-impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0.next_u64() % bound.max(1)
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
-    fn policy(&mut self) -> CutPolicy {
-        match self.below(3) {
-            0 => CutPolicy::LoseAll,
-            _ => CutPolicy::Random(self.0.next_u64()),
-        }
-    }
-
-    fn seconds(&mut self, most: u64) -> Duration {
-        Duration::from_millis(self.below(most * 1000) + 1)
-    }
-
-    fn size(&mut self) -> usize {
-        let most = self.of(&[100, 5_000, 40_000, 40_000, 300_000, 1_200_000]);
-        self.below(most) as usize
-    }
-
-    fn content(&mut self) -> Vec<u8> {
-        let (size, seed) = (self.size(), self.0.next_u64());
-        if self.below(2) == 0 {
-            noise(size, seed)
-        } else {
-            words(size, seed)
-        }
-    }
-
-    fn path(&mut self) -> String {
-        let number = self.below(60);
-        match self.below(4) {
-            0 => format!("file-{number}"),
-            1 => format!("a/file-{number}"),
-            2 => format!("a/b/c/file-{number}"),
-            _ => format!("folder-{}/file-{number}", self.below(5)),
-        }
-    }
-}
-
-/// Edits some files below the root: new ones, changed ones, removed ones.
-pub fn edit(files: &super::Files, now_ns: i64, seed: u64) {
-    let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
-    files.set_time(now_ns);
-    for _ in 0..=draw.below(6) {
-        let there: Vec<_> = files.all().into_iter().collect();
-        let one = (!there.is_empty()).then(|| there[draw.below(there.len() as u64) as usize].clone());
-        let below = |path: &Path| {
-            path.strip_prefix(super::ROOT)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned()
-        };
-        match (draw.below(6), one) {
-            (0, Some((path, _))) => files.remove(&path),
-            (1, Some((path, content))) => {
-                let mut longer = content.to_vec();
-                longer.extend(draw.content());
-                files.write(&below(&path), longer);
-            }
-            (2, Some((path, content))) if content.len() > 100 => {
-                let mut changed = content.to_vec();
-                let at = draw.below(content.len() as u64 - 50) as usize;
-                changed[at..at + 50].copy_from_slice(&noise(50, draw.0.next_u64()));
-                files.write(&below(&path), changed);
-            }
-            (3, _) => files.symlink(&format!("link-{}", draw.below(5)), "file-1"),
-            _ => files.write(&draw.path(), draw.content()),
-        }
-    }
-}
-
 /// When a mishap comes.
 #[derive(Debug, Clone, Copy)]
 enum When {
@@ -180,7 +76,7 @@ enum When {
 /// If a promise is broken.
 #[must_use]
 pub fn tell(seed: u64) -> Story {
-    let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
+    let mut draw = Draw::new(seed);
     let profile = draw.of(&[
         Profile::PERFECT,
         Profile::WFD_GOOD,
@@ -202,12 +98,12 @@ pub fn tell(seed: u64) -> Story {
         for _ in 0..draw.below(if number == 0 { 50 } else { 8 }) {
             files.write(&draw.path(), draw.content());
         }
-        edit(&files, world.wall_ns(), draw.0.next_u64());
+        edit(&files, world.wall_ns(), draw.seed());
         // Only what does not fit the send window takes so long that a cut finds a checkpoint.
         if draw.below(3) == 0 {
             for number in 0..2 + draw.below(6) {
                 let size = 500_000 + draw.below(2_500_000) as usize;
-                files.write(&format!("large/{number}"), noise(size, draw.0.next_u64()));
+                files.write(&format!("large/{number}"), noise(size, draw.seed()));
             }
         }
         let now = files.all();
@@ -273,7 +169,7 @@ fn plan(draw: &mut Draw, told: &mut Told, fresh_bytes: u64) -> Vec<(When, Mishap
             _ if draw.below(2) == 0 => Mishap::Forward(draw.below(30) as u32),
             _ => {
                 told.edited_in_a_visit = true;
-                Mishap::Edit(draw.0.next_u64())
+                Mishap::Edit(draw.seed())
             }
         };
         plan.push((when, mishap));
