@@ -147,7 +147,6 @@ impl LaptopHalf {
             &mut begun,
         );
         let mut laptop = Laptop::new(session, begun, begin, now, &mut out);
-        let mut look_at = now;
         let mut bytes_sent = 0;
         loop {
             while !out.is_empty() {
@@ -168,15 +167,13 @@ impl LaptopHalf {
             }
             let work = laptop.work(radio.now(), &mut out);
             let now = radio.now();
-            if now >= look_at
-                || laptop.progress().is_some_and(|progress| progress.scanned) && work == Work::Wait
-            {
-                look_at = now + LOOK_EVERY;
-            }
             watch(now, &mut Watched(&mut laptop));
             let deadline = match work {
                 Work::More => now,
-                Work::Wait => laptop.next_at().map_or(look_at, |at| at.min(look_at)),
+                Work::Wait => {
+                    let look_at = now + LOOK_EVERY;
+                    laptop.next_at().map_or(look_at, |at| at.min(look_at))
+                }
             };
             if let Some(event) = radio.event(deadline) {
                 if let Event::Drained { bytes, .. } = event {
