@@ -1,4 +1,5 @@
-//! The archiver of the laptop: scan -> chunk -> hash -> known? -> compress -> seal -> pack, cut anywhere.
+//! The archiver of the laptop: scan -> chunk -> hash -> known? -> compress -> seal -> pack, cut anywhere. And [`Reading`],
+//! the visit that reads back.
 //!
 //! Place: the user's files ([`Source`]) -> [`Visit`] -> wire messages to one hub. The [`Visit`] owns no socket, clock,
 //! thread or random source: a driver asks it for the [`Step`] it can take and hands it what the hub answers.
@@ -10,6 +11,7 @@ mod chunker;
 mod encoding;
 mod entry;
 mod known;
+mod reading;
 mod repository;
 mod rules;
 mod scan;
@@ -17,6 +19,9 @@ mod source;
 mod visit;
 
 pub use chunker::{CHUNK_SIZE_BYTES_AVERAGE, CHUNK_SIZE_BYTES_MAX, CHUNK_SIZE_BYTES_MIN};
+pub use reading::{
+    ANSWER_MAX, Answer, Ask, BYTES_IN_FLIGHT_MAX, QUESTIONS_IN_FLIGHT_MAX, Question, Reading, ReadingStep,
+};
 pub use repository::{LaptopRepository, RepositoryError};
 pub use source::{FileKind, Metadata, OsSource, Source, SourceFile, Timestamp, Xattrs};
 pub use visit::{

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use berth_client_sdk::{Outgoing, Progress, Step, Summary, Visit, VisitError};
+use berth_client_sdk::{Outgoing, Progress, Reading, ReadingStep, Step, Summary, Visit, VisitError};
 use berth_pairing::{BeaconKey, DeviceId, Peer};
 use berth_radio::{Command, Time};
 use berth_session::{LaptopEffect, LaptopEnd, LaptopInput, LaptopSession};
@@ -19,7 +19,27 @@ const KEEP_ALIVE: Duration = Duration::from_millis(KEEP_ALIVE_MS);
 const SILENCE_MAX: Duration = Duration::from_millis(SILENCE_MAX_MS);
 
 /// Makes the visit to a hub, once a link to it is up. Called at most once.
-pub type Begin = Box<dyn FnOnce(&Peer) -> Result<Visit, VisitError> + Send>;
+pub type Begin = Box<dyn FnOnce(&Peer) -> Result<Errand, VisitError> + Send>;
+
+/// What a laptop comes for.
+pub enum Errand {
+    /// To back up.
+    BackUp(Box<Visit>),
+    /// To read back.
+    Read(Box<Reading>),
+}
+
+impl From<Visit> for Errand {
+    fn from(visit: Visit) -> Self {
+        Self::BackUp(Box::new(visit))
+    }
+}
+
+impl From<Reading> for Errand {
+    fn from(reading: Reading) -> Self {
+        Self::Read(Box::new(reading))
+    }
+}
 
 /// What the driver does next, and what happened.
 #[derive(Debug)]
@@ -46,7 +66,8 @@ pub enum LaptopOutput {
 pub struct Ended {
     /// The session.
     pub session: LaptopEnd,
-    /// The visit: a complete set, or why there is none. `None`: the link was cut, or there never was one.
+    /// The visit: a complete set, or why there is none. `None`: the link was cut, or there never was one, or the visit
+    /// only read.
     pub visit: Option<Result<Box<Summary>, VisitError>>,
 }
 
@@ -75,6 +96,7 @@ enum Stage {
     /// No link yet.
     Before,
     Visiting(Box<Visit>),
+    Reading(Box<Reading>),
     /// The last words.
     Parting {
         visit: Option<Result<Box<Summary>, VisitError>>,
@@ -116,7 +138,7 @@ impl Laptop {
     pub fn progress(&self) -> Option<&Progress> {
         match &self.stage {
             Stage::Visiting(visit) => Some(visit.progress()),
-            Stage::Before | Stage::Parting { .. } | Stage::Left { .. } => None,
+            Stage::Before | Stage::Reading(_) | Stage::Parting { .. } | Stage::Left { .. } => None,
         }
     }
 
@@ -140,7 +162,9 @@ impl Laptop {
     pub fn next_at(&self) -> Option<Time> {
         let own = match &self.stage {
             Stage::Parting { until, .. } => Some(*until),
-            Stage::Visiting(_) => Some((self.said_at + KEEP_ALIVE).min(self.heard_at + SILENCE_MAX)),
+            Stage::Visiting(_) | Stage::Reading(_) => {
+                Some((self.said_at + KEEP_ALIVE).min(self.heard_at + SILENCE_MAX))
+            }
             Stage::Before | Stage::Left { .. } => None,
         };
         self.session.next_at().into_iter().chain(own).min()
@@ -150,7 +174,7 @@ impl Laptop {
     /// sealed as partial.
     pub fn handle(&mut self, now: Time, input: LaptopInput, out: &mut Vec<LaptopOutput>) {
         match (input, &self.stage) {
-            (LaptopInput::Leave, Stage::Visiting(_)) => self.part(now, None),
+            (LaptopInput::Leave, Stage::Visiting(_) | Stage::Reading(_)) => self.part(now, None),
             (LaptopInput::Leave, Stage::Parting { .. } | Stage::Left { .. }) => {}
             (LaptopInput::Tick, _) => {
                 self.tell_session(now, LaptopInput::Tick, out);
@@ -169,8 +193,18 @@ impl Laptop {
             self.tell_session(now, LaptopInput::Frame(frame), out);
             return Work::More;
         }
-        let Stage::Visiting(visit) = &mut self.stage else {
-            return Work::Wait;
+        let visit = match &mut self.stage {
+            Stage::Visiting(visit) => visit,
+            Stage::Reading(reading) => {
+                match reading.next(now) {
+                    Ok(ReadingStep::Send(message)) => self.say(&message),
+                    Ok(ReadingStep::Wait) => return Work::Wait,
+                    Ok(ReadingStep::Done) => self.part(now, None),
+                    Err(error) => self.part(now, Some(Err(error))),
+                }
+                return Work::More;
+            }
+            Stage::Before | Stage::Parting { .. } | Stage::Left { .. } => return Work::Wait,
         };
         match visit.next(now) {
             Ok(Step::Send(Outgoing::Control(message))) => self.say(&message),
@@ -189,7 +223,7 @@ impl Laptop {
     fn tick(&mut self, now: Time, out: Out<'_>) {
         match &self.stage {
             Stage::Parting { until, .. } if now >= *until => self.leave(now, out),
-            Stage::Visiting(_) if now >= self.heard_at + SILENCE_MAX => {
+            Stage::Visiting(_) | Stage::Reading(_) if now >= self.heard_at + SILENCE_MAX => {
                 self.stage = Stage::Left {
                     visit: None,
                     cut: true,
@@ -197,11 +231,17 @@ impl Laptop {
                 self.tell_session(now, LaptopInput::Leave, out);
             }
             // A full link says by itself that we are here.
-            Stage::Visiting(_) if now >= self.said_at + KEEP_ALIVE && self.session.room_bytes() > 0 => {
+            Stage::Visiting(_) | Stage::Reading(_)
+                if now >= self.said_at + KEEP_ALIVE && self.session.room_bytes() > 0 =>
+            {
                 self.said_at = now;
                 self.say(&ToHub::KeepAlive);
             }
-            Stage::Before | Stage::Visiting(_) | Stage::Parting { .. } | Stage::Left { .. } => {}
+            Stage::Before
+            | Stage::Visiting(_)
+            | Stage::Reading(_)
+            | Stage::Parting { .. }
+            | Stage::Left { .. } => {}
         }
     }
 
@@ -254,7 +294,7 @@ impl Laptop {
                     let (visit, cut) = match std::mem::replace(&mut self.stage, over) {
                         Stage::Parting { visit, .. } => (visit, false),
                         Stage::Left { visit, cut } => (visit, cut),
-                        Stage::Before | Stage::Visiting(_) => (None, false),
+                        Stage::Before | Stage::Visiting(_) | Stage::Reading(_) => (None, false),
                     };
                     let session = if cut { LaptopEnd::Cut } else { session };
                     out.push(LaptopOutput::Over(Ended { session, visit }));
@@ -268,7 +308,8 @@ impl Laptop {
         (self.heard_at, self.said_at) = (now, now);
         if let Some(begin) = self.begin.take() {
             match begin(&hub) {
-                Ok(visit) => self.stage = Stage::Visiting(Box::new(visit)),
+                Ok(Errand::BackUp(visit)) => self.stage = Stage::Visiting(visit),
+                Ok(Errand::Read(reading)) => self.stage = Stage::Reading(reading),
                 Err(error) => self.part(now, Some(Err(error))),
             }
         }
@@ -284,9 +325,12 @@ impl Laptop {
                 return self.leave(now, out);
             }
             (Ok(Some(Frame::Control(message))), Stage::Visiting(visit)) => visit.receive(now, message),
+            (Ok(Some(Frame::Control(message))), Stage::Reading(reading)) => reading.receive(now, message),
             // After the last words, nothing matters.
             (_, Stage::Before | Stage::Parting { .. } | Stage::Left { .. }) => Ok(()),
-            (Ok(Some(Frame::Data { .. })) | Err(_), Stage::Visiting(_)) => Err(protocol()),
+            (Ok(Some(Frame::Data { .. })) | Err(_), Stage::Visiting(_) | Stage::Reading(_)) => {
+                Err(protocol())
+            }
         };
         if let Err(error) = received {
             self.part(now, Some(Err(error)));

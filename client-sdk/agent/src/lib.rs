@@ -8,4 +8,4 @@ mod keys;
 mod laptop;
 
 pub use keys::LaptopKeys;
-pub use laptop::{Begin, Ended, Laptop, LaptopOutput, Work};
+pub use laptop::{Begin, Ended, Errand, Laptop, LaptopOutput, Work};

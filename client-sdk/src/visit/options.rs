@@ -199,6 +199,9 @@ pub enum VisitError {
         /// What was wrong.
         what: &'static str,
     },
+    /// The hub is there, but gives no answer.
+    #[error("the hub gives no answer for {} s", crate::reading::ANSWER_MAX.as_secs())]
+    Overdue,
     /// A pattern of the rules is not a gitignore line.
     #[error("pattern `{pattern}`: {error}")]
     Pattern {
@@ -243,6 +246,7 @@ impl VisitError {
             }
             Self::Refused(why) => why.advice(),
             Self::Protocol { .. } => "Update both laptop and hub, then try again.",
+            Self::Overdue => "Look at the hub's disk; see `berthctl status`. Then try again.",
             Self::Pattern { .. } => "Correct the pattern: `berth exclude list` shows all.",
             Self::Folder { error, .. } => error.advice(),
             Self::Seal(error) => error.advice(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use berth_agent::{Begin, Ended, Laptop, LaptopKeys, LaptopOutput, Work};
+use berth_agent::{Begin, Ended, Errand, Laptop, LaptopKeys, LaptopOutput, Work};
 use berth_client_sdk::{LaptopRepository, OsSource, Progress, Rules, SealStage, Visit, VisitOptions};
 use berth_disk::{FolderLock, SharedDisk};
 use berth_pairing::{Identity, Name, PairingCode, Peer, TrustList};
@@ -124,6 +124,7 @@ impl LaptopHalf {
                 SealStage::pool(threads),
                 options,
             )
+            .map(Errand::from)
         })
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use berth_agent::{Begin, Laptop, LaptopKeys, LaptopOutput};
+use berth_agent::{Begin, Errand, Laptop, LaptopKeys, LaptopOutput};
 use berth_client_sdk::{LaptopRepository, Rules, SealStage, Summary, Visit, VisitOptions};
 use berth_disk::{Disk as _, SharedDisk, replace};
 use berth_pairing::{Identity, Name, PairingCode, TrustList};
@@ -176,7 +176,7 @@ impl SimLaptop {
                 hub: hub.device,
             };
             let stage = SealStage::inline();
-            Visit::new(disk, Box::new(source), repository, Box::new(keys), stage, options)
+            Visit::new(disk, Box::new(source), repository, Box::new(keys), stage, options).map(Errand::from)
         });
         self.edits_at_begin = self.files.edits();
         self.begin(now, Goal::Visit { hubs }, Some(begin), out);

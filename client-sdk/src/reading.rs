@@ -1,0 +1,271 @@
+//! Laptop side of a visit that reads back: questions in, wire messages out, answers to whoever asked.
+//!
+//! Place: [`Question`]s of other threads -> [`Reading::next`] / [`Reading::receive`] -> wire messages. The same calling
+//! contract as [`crate::Visit`]: call [`Reading::next`] whenever the link takes more; on [`Step::Wait`] call it again
+//! after the next [`Reading::receive`], after a new question, or after a second.
+//! Invariant: a hub answers in the order in which it was asked, so every answer is matched with the oldest question and
+//! held to what that question allows. What the bytes are worth (hash, MAC) is checked by whoever asked.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use berth_radio::Time;
+use berth_repository::Id;
+use berth_wire::{LISTING_IDS_MAX, ObjectKind, PROTOCOL, ToHub, ToLaptop};
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+
+use crate::VisitError;
+
+/// Questions that a hub has not answered yet. A hub takes 16 at once; a link of 25 ms needs a handful.
+pub const QUESTIONS_IN_FLIGHT_MAX: usize = 12;
+
+/// Bytes asked for and not there yet: what the fastest link carries in several round trips, little for the hub to hold.
+pub const BYTES_IN_FLIGHT_MAX: u64 = 1024 * 1024;
+
+/// A hub that says it is here but gives no answer for so long has a fault: it reads 512 KiB from a disk.
+pub const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// What can be asked of a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Which objects of a kind it holds, above an id. Answers: [`Answer::Ids`].
+    List {
+        /// Which kind.
+        kind: ObjectKind,
+        /// Only ids above this one.
+        after: Option<Id>,
+    },
+    /// A range of an object. Answers: [`Answer::Bytes`], [`Answer::Missing`].
+    Fetch {
+        /// Which kind.
+        kind: ObjectKind,
+        /// Which object.
+        id: Id,
+        /// First byte.
+        offset: u64,
+        /// At most [`berth_wire::FETCH_SIZE_BYTES_MAX`].
+        length: u32,
+    },
+}
+
+/// What a hub answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Ids in ascending order, all above the one that was named.
+    Ids {
+        /// At most [`LISTING_IDS_MAX`].
+        ids: Vec<Id>,
+        /// There are more above the last one.
+        more: bool,
+    },
+    /// As many bytes as were asked for, or fewer where the object ends.
+    Bytes {
+        /// The bytes, as the hub gave them.
+        bytes: Bytes,
+        /// Size of the whole object, as the hub says.
+        object_length: u64,
+    },
+    /// No such object.
+    Missing,
+}
+
+/// Something to ask the hub, and where the answer goes. A sender that is dropped without an answer: the visit ended.
+#[derive(Debug)]
+pub struct Question {
+    /// What to ask.
+    pub ask: Ask,
+    /// Takes one answer. Nobody there: the answer is dropped.
+    pub answer: Sender<Answer>,
+}
+
+/// What a reading visit does next.
+#[derive(Debug)]
+pub enum ReadingStep {
+    /// Send this.
+    Send(ToHub),
+    /// Nothing to send now.
+    Wait,
+    /// Nobody asks any more, everything is answered.
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Greeted,
+    Welcomed,
+}
+
+/// The machine of a visit that only reads: it opens no set. Dropping it at any moment is a cut; those who wait for
+/// answers learn of it.
+#[derive(Debug)]
+pub struct Reading {
+    repository: Id,
+    questions: Receiver<Question>,
+    state: State,
+    /// Taken from `questions` and held back by the window.
+    next: Option<Question>,
+    in_flight: VecDeque<Question>,
+    bytes_in_flight: u64,
+    /// Since when the oldest question waits.
+    waiting_since: Time,
+    no_more: bool,
+}
+
+impl Reading {
+    /// A visit that asks the hub what comes through `questions` until all senders of it are gone. `repository` is
+    /// [`crate::LaptopRepository::id`].
+    #[must_use]
+    pub const fn new(repository: Id, questions: Receiver<Question>) -> Self {
+        Self {
+            repository,
+            questions,
+            state: State::New,
+            next: None,
+            in_flight: VecDeque::new(),
+            bytes_in_flight: 0,
+            waiting_since: Time::ZERO,
+            no_more: false,
+        }
+    }
+
+    /// Says what is to be done next.
+    ///
+    /// # Errors
+    /// [`VisitError::Overdue`]; drop the machine.
+    pub fn next(&mut self, now: Time) -> Result<ReadingStep, VisitError> {
+        if self.is_waiting() && now >= self.waiting_since + ANSWER_MAX {
+            return Err(VisitError::Overdue);
+        }
+        match self.state {
+            State::New => {
+                self.state = State::Greeted;
+                self.waiting_since = now;
+                return Ok(ReadingStep::Send(ToHub::Begin {
+                    protocol: PROTOCOL,
+                    repository: self.repository,
+                    last: None,
+                }));
+            }
+            State::Greeted => return Ok(ReadingStep::Wait),
+            State::Welcomed => {}
+        }
+        if self.next.is_none() && !self.no_more {
+            match self.questions.try_recv() {
+                Ok(question) => self.next = Some(question),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.no_more = true,
+            }
+        }
+        let has_room = |asked: &Question| {
+            self.in_flight.is_empty()
+                || (self.in_flight.len() < QUESTIONS_IN_FLIGHT_MAX
+                    && self.bytes_in_flight + asked.ask.bytes() <= BYTES_IN_FLIGHT_MAX)
+        };
+        if let Some(question) = self.next.take_if(|question| has_room(question)) {
+            if self.in_flight.is_empty() {
+                self.waiting_since = now;
+            }
+            let message = question.ask.message();
+            self.bytes_in_flight += question.ask.bytes();
+            self.in_flight.push_back(question);
+            return Ok(ReadingStep::Send(message));
+        }
+        if self.no_more && self.next.is_none() && self.in_flight.is_empty() {
+            return Ok(ReadingStep::Done);
+        }
+        Ok(ReadingStep::Wait)
+    }
+
+    /// Takes a message of the hub. Keep-alives may be given or not.
+    ///
+    /// # Errors
+    /// [`VisitError::Refused`], [`VisitError::Protocol`]: the visit is over; drop the machine.
+    pub fn receive(&mut self, now: Time, message: ToLaptop) -> Result<(), VisitError> {
+        match (self.state, message) {
+            (_, ToLaptop::KeepAlive | ToLaptop::Goodbye) => Ok(()),
+            (_, ToLaptop::Refused { why }) => Err(VisitError::Refused(why)),
+            (State::Greeted, ToLaptop::Welcome { .. }) => {
+                self.state = State::Welcomed;
+                Ok(())
+            }
+            (
+                State::Welcomed,
+                message @ (ToLaptop::Listing { .. } | ToLaptop::Fetched { .. } | ToLaptop::Missing),
+            ) => self.answered(now, message),
+            (State::New | State::Greeted | State::Welcomed, _) => {
+                Err(wrong("a message that does not belong here"))
+            }
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.state == State::Greeted || !self.in_flight.is_empty()
+    }
+
+    fn answered(&mut self, now: Time, message: ToLaptop) -> Result<(), VisitError> {
+        let Some(question) = self.in_flight.pop_front() else {
+            return Err(wrong("an answer without a question"));
+        };
+        self.bytes_in_flight -= question.ask.bytes();
+        self.waiting_since = now;
+        let answer = question.ask.answer(message)?;
+        // Whoever asked may have given up.
+        let _ = question.answer.send(answer);
+        Ok(())
+    }
+}
+
+impl Ask {
+    /// Bytes that an answer may have.
+    const fn bytes(&self) -> u64 {
+        match self {
+            Self::List { .. } => (LISTING_IDS_MAX * size_of::<Id>()) as u64,
+            Self::Fetch { length, .. } => *length as u64,
+        }
+    }
+
+    const fn message(&self) -> ToHub {
+        match *self {
+            Self::List { kind, after } => ToHub::List { kind, after },
+            Self::Fetch {
+                kind,
+                id,
+                offset,
+                length,
+            } => ToHub::Fetch {
+                kind,
+                id,
+                offset,
+                length,
+            },
+        }
+    }
+
+    /// The answer in `message`, if it can be one to this question.
+    fn answer(&self, message: ToLaptop) -> Result<Answer, VisitError> {
+        match (*self, message) {
+            (Self::List { after, .. }, ToLaptop::Listing { ids, more }) => {
+                let ascends =
+                    ids.is_sorted_by(|a, b| a < b) && ids.first().is_none_or(|id| Some(*id) > after);
+                if !ascends || ids.len() > LISTING_IDS_MAX || (more && ids.is_empty()) {
+                    return Err(wrong("a listing out of order"));
+                }
+                Ok(Answer::Ids { ids, more })
+            }
+            (Self::Fetch { offset, length, .. }, ToLaptop::Fetched { bytes, object_length }) => {
+                if bytes.len() as u64 != object_length.saturating_sub(offset).min(u64::from(length)) {
+                    return Err(wrong("another number of bytes than was asked for"));
+                }
+                Ok(Answer::Bytes { bytes, object_length })
+            }
+            (Self::Fetch { .. }, ToLaptop::Missing) => Ok(Answer::Missing),
+            (Self::List { .. } | Self::Fetch { .. }, _) => Err(wrong("an answer to another question")),
+        }
+    }
+}
+
+const fn wrong(what: &'static str) -> VisitError {
+    VisitError::Protocol { what }
+}
