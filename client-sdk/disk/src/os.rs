@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use crate::{Disk, DiskFile, checked};
 
@@ -22,16 +22,24 @@ pub struct OsDisk {
 }
 
 impl OsDisk {
-    /// Opens `root`, making it (and syncing its parent) if it is missing.
+    /// Opens `root`, making it and the folders above it where they are missing. Durable when this returns.
     ///
     /// # Errors
     /// Those of the operating system.
-    pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
-        let root = root.into();
-        if !root.is_dir() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
-            if let Some(above) = root.parent().filter(|above| !above.as_os_str().is_empty()) {
-                File::open(above)?.sync_all()?;
+    pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
+        let root = path::absolute(root)?;
+        let mut missing: Vec<&Path> = root.ancestors().take_while(|folder| !folder.is_dir()).collect();
+        let there = root.ancestors().nth(missing.len()).unwrap_or(&root);
+        // One by one, each synced before the next: an earlier process that was killed meanwhile leaves one name that is
+        // not durable, that of the lowest folder there is. Where its parent may not be read, it is not of our making.
+        match sync_name_of(there) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        while let Some(folder) = missing.pop() {
+            match fs::DirBuilder::new().mode(0o700).create(folder) {
+                Err(error) if !folder.is_dir() => return Err(error),
+                Ok(()) | Err(_) => sync_name_of(folder)?,
             }
         }
         Ok(Self { root })
@@ -86,7 +94,9 @@ impl Disk for OsDisk {
 
     fn read(&self, path: &str, size_bytes_max: u64) -> io::Result<Vec<u8>> {
         let file = File::open(self.at(path)?)?;
-        let mut bytes = Vec::new();
+        // Room for all of it: growing would leave copies in memory, and some files hold keys that are wiped after use.
+        let length = file.metadata()?.len().min(size_bytes_max);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1));
         // One byte more than allowed, so that a file that grows while it is read is noticed too.
         file.take(size_bytes_max.saturating_add(1))
             .read_to_end(&mut bytes)?;
@@ -163,6 +173,13 @@ impl Disk for OsDisk {
     }
 }
 
+/// Makes the folder's name durable.
+fn sync_name_of(folder: &Path) -> io::Result<()> {
+    folder
+        .parent()
+        .map_or(Ok(()), |above| File::open(above)?.sync_all())
+}
+
 struct OsFile(File);
 
 impl DiskFile for OsFile {
@@ -194,6 +211,33 @@ mod tests {
         assert_eq!(disk.read("a", 10).unwrap(), b"new");
         assert_eq!(disk.list("").unwrap(), ["a"]);
         assert_eq!(disk.read("a", 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_state_folder_is_made_with_all_above_it_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("a/b/c");
+        OsDisk::open(&root).unwrap();
+        for made in [&root, &folder.path().join("a/b"), &folder.path().join("a")] {
+            let mode = fs::metadata(made).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+        }
+        fs::write(root.join("in the way"), "").unwrap();
+        assert!(OsDisk::open(root.join("in the way")).is_err());
+        assert!(OsDisk::open(root.join("in the way/d")).is_err());
+    }
+
+    /// Growing would leave copies behind that nobody wipes.
+    #[test]
+    fn a_file_is_read_into_memory_of_its_size_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(folder.path()).unwrap();
+        let mut file = disk.create("key").unwrap();
+        file.append(&[7; 65]).unwrap();
+        let bytes = disk.read("key", 1 << 20).unwrap();
+        assert_eq!((bytes.len(), bytes.capacity()), (65, 66));
     }
 
     #[test]

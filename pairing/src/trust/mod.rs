@@ -83,7 +83,11 @@ impl TrustList {
         list.cut_tail()?;
         match unmarked {
             Some((change, at_ns)) => list.commit(change, at_ns)?,
-            None if list.records == 0 => list.commit(Change::Begun, 0)?,
+            None if list.records == 0 => {
+                // Whoever made the file may have been killed before its name was durable.
+                list.disk.sync_dir(parent(path))?;
+                list.commit(Change::Begun, 0)?;
+            }
             None => {}
         }
         Ok(list)
@@ -323,7 +327,6 @@ fn create(disk: &dyn Disk, path: &str) -> Result<u64, TrustError> {
         disk.sync_dir(parent(folder))?;
     }
     disk.create(path)?.sync()?;
-    disk.sync_dir(folder)?;
     Ok(0)
 }
 

@@ -320,6 +320,26 @@ fn a_revocation_that_cannot_be_written_holds_and_is_written_with_the_next_change
 }
 
 #[test]
+fn a_list_whose_maker_was_killed_at_any_change_survives_a_later_power_cut() {
+    for killed_at in 0..8 {
+        let (sim, disk) = disk();
+        sim.fail_at_change(killed_at);
+        // Killed, not cut: what it wrote is there, but not all of it is durable.
+        let was_killed = TrustList::open(disk.clone(), PATH).is_err();
+        let mut list = TrustList::open(disk.clone(), PATH).unwrap();
+        list.pair(&laptop(1), 1).unwrap();
+        sim.cut_power(CutPolicy::LoseAll);
+        sim.restart();
+        let list = TrustList::open(disk, PATH).unwrap();
+        assert_eq!(
+            trusted(&list),
+            [laptop(1).device],
+            "killed at change {killed_at} ({was_killed})"
+        );
+    }
+}
+
+#[test]
 fn one_laptop_more_than_the_limit_is_refused_but_may_replace_a_revoked_one() {
     let (_, disk) = disk();
     let mut list = TrustList::open(disk, PATH).unwrap();
