@@ -230,3 +230,21 @@ pub trait Radio {
     /// The radio's clock: virtual for the simulated air, monotonic for real radios.
     fn now(&self) -> Time;
 }
+
+impl<R: Radio + ?Sized> Radio for Box<R> {
+    fn command(&mut self, command: Command) {
+        (**self).command(command);
+    }
+
+    fn event(&mut self, deadline: Time) -> Option<Event> {
+        (**self).event(deadline)
+    }
+
+    fn waker(&self) -> Waker {
+        (**self).waker()
+    }
+
+    fn now(&self) -> Time {
+        (**self).now()
+    }
+}

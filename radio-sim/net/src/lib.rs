@@ -1,0 +1,15 @@
+//! Radios of sockets: streams over TCP, beside a radio or without one.
+//!
+//! Place: a program makes the radio it is told to use, wraps it in a [`NetRadio`], and gives that to its driver.
+//! Invariant: a peer that is slow, floods or sends nothing costs a bounded amount of memory and loses only its own
+//! stream; a radio that nobody uses does nothing, not even wake up.
+
+mod inbox;
+mod none;
+mod radio;
+mod stream;
+mod wire;
+
+pub use none::NoRadio;
+pub use radio::{ACCEPTED_MAX, DIAL_WAIT, NetError, NetRadio, TCP_STREAMS_FROM};
+pub use stream::{CLOSE_WAIT, READ_AHEAD_BYTES};

@@ -1,0 +1,346 @@
+//! Streams over TCP beside the streams of a radio.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use berth_radio::{Command, Event, Radio, StreamId, Time, Waker};
+
+use crate::inbox::{Inbox, Look};
+use crate::wire;
+
+/// Streams over TCP have numbers from here on, those of the radio inside are below.
+pub const TCP_STREAMS_FROM: u32 = 0x8000_0000;
+
+/// Accepted connections that may be there at once; more are closed. Far above the laptops that are at one desk, far below
+/// what a process may open.
+pub const ACCEPTED_MAX: usize = 64;
+
+/// Longest time from [`Command::Dial`] to its answer, name lookup included.
+pub const DIAL_WAIT: Duration = Duration::from_secs(10);
+
+/// Dials under way, also those that nobody waits for any more: a name server may answer late. More fail at once.
+const DIALS_MAX: usize = 4;
+
+/// How long accepting rests when the system has no room for another connection.
+const ACCEPT_REST: Duration = Duration::from_millis(200);
+
+/// How long a dropped radio waits for last words to leave.
+const DROP_WAIT: Duration = Duration::from_secs(3);
+
+/// Why a radio of sockets can't be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// Nobody can listen there.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not `HOST:PORT`.
+    #[error("{0:?} is no address of the form HOST:PORT")]
+    NoAddress(String),
+}
+
+impl NetError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Listen { .. } => "Choose an address of this computer and a port that is free.",
+            Self::NoAddress(_) => "Give the hub's name or IP address and its port, as in desk.local:7700.",
+        }
+    }
+}
+
+/// A radio that has streams over TCP beside those of the radio inside.
+///
+/// With [`Self::listen`] each connection that comes is a stream that opens by itself. With [`Self::via`]
+/// [`Command::Dial`] connects there, whatever group the radio inside is in. Everything else is the inner radio's. When
+/// the inner radio says [`Event::AdapterGone`], streams over TCP end with it, as the contract says.
+///
+/// Dropping it waits for what was written to leave, 3 s at the most.
+pub struct NetRadio {
+    inner: Box<dyn Radio + Send>,
+    inbox: Arc<Inbox>,
+    ids: Arc<AtomicU32>,
+    listening: Option<Listening>,
+    via: Option<Via>,
+    /// The inner radio is asked first, so that neither starves the other.
+    is_inner_next: bool,
+}
+
+struct Listening {
+    address: SocketAddr,
+    socket: Arc<TcpListener>,
+    is_stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Via {
+    address: Arc<str>,
+    /// Who waits for an answer, and until when; the oldest first.
+    waiting: Arc<Mutex<Vec<(u64, Time)>>>,
+    dialled: u64,
+    /// Held by each dial's thread.
+    ticket: Arc<()>,
+}
+
+impl std::fmt::Debug for NetRadio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetRadio")
+            .field("listening", &self.listening())
+            .finish_non_exhaustive()
+    }
+}
+
+impl NetRadio {
+    /// Around `inner`; [`crate::NoRadio`] where there is none.
+    #[must_use]
+    pub fn new(inner: Box<dyn Radio + Send>) -> Self {
+        Self {
+            inbox: Inbox::new(Some(inner.waker())),
+            inner,
+            ids: Arc::new(AtomicU32::new(TCP_STREAMS_FROM)),
+            listening: None,
+            via: None,
+            is_inner_next: true,
+        }
+    }
+
+    /// Takes connections at `address`, [`ACCEPTED_MAX`] at once, from now on until this radio is dropped. Port 0 takes a
+    /// free one. Returns the address it listens at.
+    ///
+    /// # Errors
+    /// [`NetError::Listen`]: nothing has changed then.
+    pub fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, NetError> {
+        let listening = Listening::start(address, &self.inbox, &self.ids)
+            .map_err(|source| NetError::Listen { address, source })?;
+        Ok(self.listening.insert(listening).address)
+    }
+
+    /// Where it listens, with the port that it got.
+    #[must_use]
+    pub fn listening(&self) -> Option<SocketAddr> {
+        self.listening.as_ref().map(|it| it.address)
+    }
+
+    /// Dials `address` (`HOST:PORT`) from now on. The name is looked up anew each time.
+    ///
+    /// # Errors
+    /// [`NetError::NoAddress`].
+    pub fn via(&mut self, address: &str) -> Result<(), NetError> {
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        if !port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
+            return Err(NetError::NoAddress(address.to_owned()));
+        }
+        self.via = Some(Via {
+            address: address.into(),
+            waiting: Arc::default(),
+            dialled: 0,
+            ticket: Arc::default(),
+        });
+        Ok(())
+    }
+
+    /// Answers dials whose time is up; when the next one's is.
+    fn dials_due(&mut self) -> Option<Time> {
+        let via = self.via.as_mut()?;
+        let mut waiting = lock(&via.waiting);
+        let now = self.inner.now();
+        let due = waiting.iter().take_while(|(_, until)| *until <= now).count();
+        if due > 0 {
+            waiting.drain(..due);
+            self.inbox
+                .with(|state| (0..due).for_each(|_| state.put(Event::StreamFailed)));
+        }
+        waiting.first().map(|(_, until)| *until)
+    }
+
+    fn note_inner(&mut self, event: Event) -> Event {
+        if event == Event::AdapterGone {
+            self.inbox.cut_all();
+        }
+        event
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The next number of a stream; `None` when there are no more.
+fn fresh_id(ids: &AtomicU32) -> Option<StreamId> {
+    let next = |id: u32| (id < u32::MAX).then_some(id + 1);
+    ids.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+        .ok()
+        .map(StreamId)
+}
+
+impl Listening {
+    fn start(address: SocketAddr, inbox: &Arc<Inbox>, ids: &Arc<AtomicU32>) -> io::Result<Self> {
+        let socket = Arc::new(TcpListener::bind(address)?);
+        let address = socket.local_addr()?;
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let (listener, stopped) = (Arc::clone(&socket), Arc::clone(&is_stopped));
+        let (inbox, ids) = (Arc::clone(inbox), Arc::clone(ids));
+        let thread = thread::Builder::new()
+            .name("listen".into())
+            .spawn(move || accept(&listener, &stopped, &inbox, &ids))?;
+        Ok(Self {
+            address,
+            socket,
+            is_stopped,
+            thread: Some(thread),
+        })
+    }
+}
+
+fn accept(listener: &TcpListener, is_stopped: &AtomicBool, inbox: &Arc<Inbox>, ids: &AtomicU32) {
+    let tickets = Arc::new(());
+    loop {
+        let accepted = listener.accept();
+        if is_stopped.load(Ordering::Acquire) {
+            return;
+        }
+        match accepted {
+            Ok((socket, _)) if Arc::strong_count(&tickets) <= ACCEPTED_MAX => {
+                if let Some(id) = fresh_id(ids) {
+                    wire::open(inbox, id, socket, Arc::clone(&tickets));
+                }
+            }
+            Ok(_) => {}
+            // A connection that was gone before it was taken, or no room for another one: the next try may work.
+            Err(_) => thread::park_timeout(ACCEPT_REST),
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.is_stopped.store(true, Ordering::Release);
+        // Ends the wait for the next connection.
+        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Read);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Via {
+    /// Connects on a thread of its own. `false`: it can't even try.
+    fn dial(&mut self, now: Time, inbox: &Arc<Inbox>, ids: &Arc<AtomicU32>) -> bool {
+        if Arc::strong_count(&self.ticket) > DIALS_MAX {
+            return false;
+        }
+        self.dialled += 1;
+        let number = self.dialled;
+        let (address, waiting, ticket) = (
+            Arc::clone(&self.address),
+            Arc::clone(&self.waiting),
+            Arc::clone(&self.ticket),
+        );
+        let (inbox, ids) = (Arc::clone(inbox), Arc::clone(ids));
+        lock(&self.waiting).push((number, now.saturating_add(DIAL_WAIT)));
+        let started = thread::Builder::new().name("dial".into()).spawn(move || {
+            let socket = connect(&address);
+            let is_wanted = {
+                let mut waiting = lock(&waiting);
+                let at = waiting.iter().position(|(it, _)| *it == number);
+                at.map(|at| waiting.remove(at)).is_some()
+            };
+            match (
+                is_wanted,
+                socket.and_then(|socket| Some((socket, fresh_id(&ids)?))),
+            ) {
+                (true, Some((socket, id))) => wire::open(&inbox, id, socket, Arc::default()),
+                (true, None) => inbox.with(|state| state.put(Event::StreamFailed)),
+                (false, _) => {}
+            }
+            drop(ticket);
+        });
+        if started.is_err() {
+            lock(&self.waiting).retain(|(it, _)| *it != number);
+        }
+        started.is_ok()
+    }
+}
+
+/// The first of the name's addresses that answers.
+fn connect(address: &str) -> Option<TcpStream> {
+    let mut addresses = address.to_socket_addrs().ok()?;
+    let socket = addresses.find_map(|address| TcpStream::connect_timeout(&address, DIAL_WAIT).ok())?;
+    // Where nobody listens at a port of this computer, a connection may meet itself.
+    (socket.local_addr().ok() != socket.peer_addr().ok()).then_some(socket)
+}
+
+impl Radio for NetRadio {
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Dial if self.via.is_some() => {
+                let now = self.inner.now();
+                let dialled = self
+                    .via
+                    .as_mut()
+                    .is_some_and(|via| via.dial(now, &self.inbox, &self.ids));
+                if !dialled {
+                    self.inbox.with(|state| state.put(Event::StreamFailed));
+                }
+            }
+            Command::Write { stream, piece } if stream.0 >= TCP_STREAMS_FROM => {
+                self.inbox.write(stream, piece)
+            }
+            Command::CloseStream { stream } if stream.0 >= TCP_STREAMS_FROM => self.inbox.close(stream),
+            other => self.inner.command(other),
+        }
+    }
+
+    fn event(&mut self, deadline: Time) -> Option<Event> {
+        if std::mem::take(&mut self.is_inner_next)
+            && let Some(event) = self.inner.event(Time::ZERO)
+        {
+            return Some(self.note_inner(event));
+        }
+        loop {
+            let dial_due = self.dials_due();
+            match self.inbox.look() {
+                Look::Event(event) => {
+                    self.is_inner_next = true;
+                    return Some(event);
+                }
+                Look::Woken => return None,
+                Look::Empty => {}
+            }
+            let until = dial_due.map_or(deadline, |due| due.min(deadline));
+            if let Some(event) = self.inner.event(until) {
+                return Some(self.note_inner(event));
+            }
+            if self.inner.now() >= deadline {
+                return None;
+            }
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        let inbox = Arc::clone(&self.inbox);
+        Arc::new(move || inbox.wake())
+    }
+
+    fn now(&self) -> Time {
+        self.inner.now()
+    }
+}
+
+impl Drop for NetRadio {
+    fn drop(&mut self) {
+        self.listening = None;
+        self.inbox.shut(DROP_WAIT);
+    }
+}

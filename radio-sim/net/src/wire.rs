@@ -1,0 +1,244 @@
+//! The two threads of a TCP stream.
+//!
+//! Place: the reader puts what comes into the inbox and stops while nobody takes it; the writer brings out what the
+//! machine wrote. Both end with the stream.
+//! Invariant: nothing is copied on its way through user space but reads that fill less than half of their buffer.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use berth_radio::{Event, STREAM_PIECE_SIZE_BYTES_MAX, StreamId};
+use bytes::{Buf, Bytes};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+
+use crate::inbox::Inbox;
+use crate::stream::{Bells, CLOSE_WAIT, Pipe};
+
+const READ_SIZE_BYTES: usize = STREAM_PIECE_SIZE_BYTES_MAX;
+
+/// A read shorter than that is copied, so that it does not hold a whole buffer.
+const KEPT_WHOLE_BYTES_MIN: usize = READ_SIZE_BYTES / 2;
+
+/// Pieces of one write.
+const SLICES_MAX: usize = 64;
+
+/// A peer that has vanished without a word is noticed after 30 s, also when nothing is to be sent: the kernel asks.
+const ALIVE_AFTER: Duration = Duration::from_secs(15);
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+const ALIVE_TRIES: u32 = 3;
+
+/// Opens the stream `id` over `socket` and tells the machine. `ticket` counts it until its socket is closed.
+pub(crate) fn open(inbox: &Arc<Inbox>, id: StreamId, socket: TcpStream, ticket: Arc<()>) {
+    inbox.with(|state| {
+        if !state.is_shut {
+            state.pipes.insert(id, Pipe::new());
+            state.put(Event::StreamOpened { stream: id });
+        }
+    });
+    attach(inbox, id, socket, ticket);
+}
+
+/// Gives a stream its socket. A stream that can't have its threads ends.
+pub(crate) fn attach(inbox: &Arc<Inbox>, id: StreamId, socket: TcpStream, ticket: Arc<()>) {
+    let socket = Arc::new(socket);
+    let bells = inbox.with(|state| {
+        let pipe = state.pipes.get_mut(&id).filter(|pipe| !pipe.ended)?;
+        pipe.socket = Some(Arc::clone(&socket));
+        Some(Arc::clone(&pipe.bells))
+    });
+    let Some(bells) = bells else { return };
+    let wire = Arc::new(Wire {
+        inbox: Arc::clone(inbox),
+        id,
+        socket,
+        bells,
+    });
+    if wire.start(ticket).is_err() {
+        wire.end();
+    }
+}
+
+/// What both threads know.
+struct Wire {
+    inbox: Arc<Inbox>,
+    id: StreamId,
+    socket: Arc<TcpStream>,
+    bells: Arc<Bells>,
+}
+
+impl Wire {
+    fn start(self: &Arc<Self>, ticket: Arc<()>) -> io::Result<()> {
+        self.socket.set_nodelay(true)?;
+        self.socket.set_write_timeout(Some(CLOSE_WAIT))?;
+        sockopt::set_socket_keepalive(&self.socket, true)?;
+        sockopt::set_tcp_keepidle(&self.socket, ALIVE_AFTER)?;
+        sockopt::set_tcp_keepintvl(&self.socket, ALIVE_EVERY)?;
+        sockopt::set_tcp_keepcnt(&self.socket, ALIVE_TRIES)?;
+        let reader = Arc::clone(self);
+        thread::Builder::new().name("stream-in".into()).spawn(move || {
+            reader.read();
+            // A writer may be in the middle of a write that nobody takes.
+            let _ = reader.socket.shutdown(Shutdown::Both);
+            reader.end();
+            reader.bells.is_read_out.store(true, Ordering::Release);
+            // The writer may wait for it.
+            drop(reader.inbox.lock());
+            reader.bells.work.notify_one();
+        })?;
+        let writer = Arc::clone(self);
+        thread::Builder::new().name("stream-out".into()).spawn(move || {
+            if writer.write() {
+                writer.linger();
+            }
+            let _ = writer.socket.shutdown(Shutdown::Both);
+            writer.end();
+            drop(ticket);
+        })?;
+        Ok(())
+    }
+
+    /// Nothing comes and goes any more.
+    fn end(&self) {
+        self.inbox.with(|state| {
+            if let Some(pipe) = state.pipes.get_mut(&self.id) {
+                pipe.end();
+                state.queue_stream(self.id);
+            }
+        });
+    }
+
+    /// Until the peer has closed or the connection is lost. What comes after the stream has ended here is thrown away, so
+    /// that the last words of this side are not lost with it.
+    fn read(&self) {
+        let mut buffer = Vec::new();
+        loop {
+            buffer.reserve_exact(READ_SIZE_BYTES.saturating_sub(buffer.capacity()));
+            match rustix::io::read(&*self.socket, spare_capacity(&mut buffer)) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
+            }
+            let piece = if buffer.len() < KEPT_WHOLE_BYTES_MIN {
+                let piece = Bytes::copy_from_slice(&buffer);
+                buffer.clear();
+                piece
+            } else {
+                Bytes::from(std::mem::take(&mut buffer))
+            };
+            self.has_come(piece);
+        }
+    }
+
+    /// Hands a piece on, then waits for room.
+    fn has_come(&self, piece: Bytes) {
+        let mut state = self.inbox.lock();
+        let Some(pipe) = state.pipes.get_mut(&self.id).filter(|pipe| !pipe.ended) else {
+            return;
+        };
+        pipe.has_come(piece);
+        state.queue_stream(self.id);
+        self.inbox.ring(state);
+        let mut state = self.inbox.lock();
+        while state
+            .pipes
+            .get(&self.id)
+            .is_some_and(|pipe| pipe.is_full() && !pipe.ended)
+        {
+            state = self
+                .bells
+                .room
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Until the stream has ended; `true` if that is because all that was written has left.
+    fn write(&self) -> bool {
+        let mut pieces = VecDeque::new();
+        loop {
+            let mut state = self.inbox.lock();
+            loop {
+                let Some(pipe) = state.pipes.get_mut(&self.id).filter(|pipe| !pipe.ended) else {
+                    return false;
+                };
+                if !pipe.outgoing.is_empty() {
+                    std::mem::swap(&mut pipe.outgoing, &mut pieces);
+                    break;
+                }
+                if pipe.is_closing {
+                    return true;
+                }
+                state = self
+                    .bells
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(state);
+            while !pieces.is_empty() {
+                match write_some(&self.socket, &pieces) {
+                    Ok(written_bytes) if written_bytes > 0 => self.has_left(written_bytes, &mut pieces),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    // The peer took nothing for a while: it may, unless nobody waits for it any more.
+                    Err(error) if error.kind() == ErrorKind::WouldBlock && !self.is_closing() => {}
+                    Ok(_) | Err(_) => return false,
+                }
+            }
+        }
+    }
+
+    fn has_left(&self, written_bytes: usize, pieces: &mut VecDeque<Bytes>) {
+        let (mut left_bytes, mut left_pieces) = (written_bytes, 0);
+        while let Some(piece) = pieces.front_mut().filter(|_| left_bytes > 0) {
+            if piece.len() > left_bytes {
+                piece.advance(left_bytes);
+                break;
+            }
+            left_bytes -= piece.len();
+            left_pieces += 1;
+            pieces.pop_front();
+        }
+        self.inbox.with(|state| {
+            if let Some(pipe) = state.pipes.get_mut(&self.id) {
+                pipe.has_left(written_bytes, left_pieces);
+                state.queue_stream(self.id);
+            }
+        });
+    }
+
+    fn is_closing(&self) -> bool {
+        let state = self.inbox.lock();
+        state
+            .pipes
+            .get(&self.id)
+            .is_none_or(|pipe| pipe.is_closing || pipe.ended)
+    }
+
+    /// All has left: the machine sees the end. The peer reads to the end too, then closes; closing before that could take
+    /// from it what it has not read yet.
+    fn linger(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        self.end();
+        let state = self.inbox.lock();
+        let _ = self.bells.work.wait_timeout_while(state, CLOSE_WAIT, |_| {
+            !self.bells.is_read_out.load(Ordering::Acquire)
+        });
+    }
+}
+
+fn write_some(mut socket: &TcpStream, pieces: &VecDeque<Bytes>) -> io::Result<usize> {
+    let slices: Vec<IoSlice<'_>> = pieces
+        .iter()
+        .take(SLICES_MAX)
+        .map(|piece| IoSlice::new(piece))
+        .collect();
+    socket.write_vectored(&slices)
+}
