@@ -5,6 +5,7 @@ use std::sync::Arc;
 use berth_radio::Time;
 use bytes::Bytes;
 use rand_core::CryptoRngCore;
+use zeroize::Zeroizing;
 
 use super::message::{self, Message, STORED, Spake, VERSION, check_certificate};
 use super::{Effect, Input, PAIRING_STEP_MAX, PairingError};
@@ -24,11 +25,17 @@ pub struct HubPairing {
 
 enum State {
     AwaitHello,
-    AwaitProof { handshake: Box<Handshake>, guess: Guess },
-    AwaitLaptop { handshake: Box<Handshake>, guess: Guess },
+    AwaitProof(Attempt),
+    AwaitLaptop(Attempt),
     Storing { laptop: Peer, channel: Box<Channel> },
     AwaitStored { laptop: Peer, channel: Box<Channel> },
     Over,
+}
+
+/// A laptop under way that has used a guess.
+struct Attempt {
+    handshake: Box<Handshake>,
+    guess: Guess,
 }
 
 impl HubPairing {
@@ -50,8 +57,8 @@ impl HubPairing {
         match self.state {
             State::Over => None,
             State::AwaitHello
-            | State::AwaitProof { .. }
-            | State::AwaitLaptop { .. }
+            | State::AwaitProof(_)
+            | State::AwaitLaptop(_)
             | State::Storing { .. }
             | State::AwaitStored { .. } => Some(self.deadline),
         }
@@ -101,37 +108,44 @@ impl HubPairing {
         out: &mut Vec<Effect>,
     ) -> Result<State, PairingError> {
         match (state, input) {
-            (State::AwaitStored { .. }, Input::Closed | Input::Tick) => Err(PairingError::Unconfirmed),
-            (state, Input::Closed) => Err(end(state, window, PairingError::Lost)),
-            (state, Input::Tick) => Err(end(state, window, PairingError::Silent)),
             (State::AwaitHello, Input::Message(bytes)) => self.hello(now, &bytes, window, rng, out),
-            (State::AwaitProof { handshake, guess }, Input::Message(bytes)) => {
-                self.proof(now, handshake, guess, &bytes, window, out)
+            (State::AwaitProof(attempt), Input::Message(bytes)) => {
+                self.proof(attempt.unless_closed(now, window)?, &bytes, window, out)
             }
-            (State::AwaitLaptop { handshake, guess }, Input::Message(bytes)) => {
-                self.laptop(now, handshake, guess, &bytes, window, out)
+            (State::AwaitLaptop(attempt), Input::Message(bytes)) => {
+                self.laptop(attempt.unless_closed(now, window)?, &bytes, window, out)
             }
+            (State::Storing { laptop, mut channel }, Input::Stored) => {
+                let sealed = channel.seal(STORED).map_err(|_| PairingError::Unconfirmed)?;
+                out.push(Effect::Send(message::sealed(&sealed)));
+                Ok(State::AwaitStored { laptop, channel })
+            }
+            (State::Storing { .. }, Input::NotStored) => Err(PairingError::NotStored),
             (State::AwaitStored { laptop, mut channel }, Input::Message(bytes)) => {
-                let said = match Message::parse(&bytes)? {
-                    Message::Sealed(message) => channel.open(message),
-                    Message::Hello { .. }
-                    | Message::Answer { .. }
-                    | Message::Noise(_)
-                    | Message::Refused(_) => return Err(PairingError::Unconfirmed),
+                let said = match Message::parse(&bytes) {
+                    Ok(Message::Sealed(message)) => channel.open(message).ok(),
+                    Ok(
+                        Message::Hello { .. }
+                        | Message::Answer { .. }
+                        | Message::Noise(_)
+                        | Message::Refused(_),
+                    )
+                    | Err(_) => None,
                 };
-                if said.is_ok_and(|said| said == STORED) {
+                if said.is_some_and(|said| said == STORED) {
                     out.push(Effect::Paired(laptop));
                     Ok(State::Over)
                 } else {
                     Err(PairingError::Unconfirmed)
                 }
             }
-            (State::Storing { laptop, mut channel }, Input::Stored) => {
-                let sealed = channel.seal(STORED).map_err(|_| PairingError::Malformed)?;
-                out.push(Effect::Send(message::sealed(&sealed)));
-                Ok(State::AwaitStored { laptop, channel })
-            }
-            (State::Storing { .. }, Input::NotStored) => Err(PairingError::NotStored),
+            // From here on the laptop is in the trust list, or will be.
+            (
+                State::Storing { .. } | State::AwaitStored { .. },
+                Input::Message(_) | Input::Stored | Input::NotStored | Input::Closed | Input::Tick,
+            ) => Err(PairingError::Unconfirmed),
+            (state, Input::Closed) => Err(end(state, window, PairingError::Lost)),
+            (state, Input::Tick) => Err(end(state, window, PairingError::Silent)),
             (state, Input::Message(_) | Input::Stored | Input::NotStored) => {
                 Err(end(state, window, PairingError::Malformed))
             }
@@ -173,21 +187,16 @@ impl HubPairing {
         )?);
         let guess = window.guess(now).map_err(PairingError::Closed)?;
         out.push(Effect::Send(answer));
-        Ok(State::AwaitProof { handshake, guess })
+        Ok(State::AwaitProof(Attempt { handshake, guess }))
     }
 
     fn proof(
         &self,
-        now: Time,
-        mut handshake: Box<Handshake>,
-        guess: Guess,
+        Attempt { mut handshake, guess }: Attempt,
         bytes: &Bytes,
         window: &mut Window,
         out: &mut Vec<Effect>,
     ) -> Result<State, PairingError> {
-        if let Err(why) = window.holds(now, &guess) {
-            return Err(PairingError::Closed(why));
-        }
         let read = match Message::parse(bytes) {
             Ok(Message::Noise(message)) => handshake.read(message).is_ok(),
             Ok(Message::Hello { .. } | Message::Answer { .. } | Message::Sealed(_) | Message::Refused(_))
@@ -198,25 +207,19 @@ impl HubPairing {
             window.failed(guess);
             return Err(PairingError::WrongCode { guesses_left });
         }
-        let mut payload = self.beacon.to_bytes().to_vec();
-        payload.extend_from_slice(&self.identity.certificate(Role::Hub, &self.name).to_bytes());
-        let payload = zeroize::Zeroizing::new(payload);
+        let own = self.identity.certificate(Role::Hub, &self.name).to_bytes();
+        let payload = Zeroizing::new([&self.beacon.to_bytes()[..], &own].concat());
         out.push(Effect::Send(message::noise(&handshake.write(&payload)?)));
-        Ok(State::AwaitLaptop { handshake, guess })
+        Ok(State::AwaitLaptop(Attempt { handshake, guess }))
     }
 
     fn laptop(
         &self,
-        now: Time,
-        mut handshake: Box<Handshake>,
-        guess: Guess,
+        Attempt { mut handshake, guess }: Attempt,
         bytes: &Bytes,
         window: &mut Window,
         out: &mut Vec<Effect>,
     ) -> Result<State, PairingError> {
-        if let Err(why) = window.holds(now, &guess) {
-            return Err(PairingError::Closed(why));
-        }
         let certificate = match Message::parse(bytes) {
             Ok(Message::Noise(message)) => {
                 handshake
@@ -245,10 +248,19 @@ impl HubPairing {
     }
 }
 
+impl Attempt {
+    fn unless_closed(self, now: Time, window: &mut Window) -> Result<Self, PairingError> {
+        match window.holds(now, &self.guess) {
+            Ok(()) => Ok(self),
+            Err(why) => Err(PairingError::Closed(why)),
+        }
+    }
+}
+
 /// Gives back what a state holds of the window.
 fn end(state: State, window: &mut Window, error: PairingError) -> PairingError {
     match state {
-        State::AwaitProof { guess, .. } | State::AwaitLaptop { guess, .. } => window.failed(guess),
+        State::AwaitProof(attempt) | State::AwaitLaptop(attempt) => window.failed(attempt.guess),
         State::AwaitHello | State::Storing { .. } | State::AwaitStored { .. } | State::Over => {}
     }
     error

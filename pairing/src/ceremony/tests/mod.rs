@@ -274,6 +274,24 @@ fn a_laptop_believes_in_a_pairing_only_if_the_hub_stored_it_wherever_the_connect
 }
 
 #[test]
+fn whatever_comes_in_place_of_the_last_message_the_hub_says_that_the_laptop_is_stored() {
+    for nonsense in [&b""[..], b"\xff", b"\x04", b"\x04not sealed", b"\x1f\x01\x02"] {
+        let mut hub = Hub::new(16);
+        let code = hub.code.clone();
+        let mut meeting = Meeting::begin(&mut hub, &code);
+        while meeting.outcome.hub_stored.is_none() {
+            let (from, effect) = meeting.queue.pop_front().unwrap();
+            meeting.perform(&mut hub, Fate::default(), from, effect);
+        }
+        let said = hub.hear(&mut meeting.hub, Input::Message(Bytes::copy_from_slice(nonsense)));
+        assert!(
+            matches!(said[..], [_, Effect::Failed(PairingError::Unconfirmed)]),
+            "{nonsense:?} got {said:?}"
+        );
+    }
+}
+
+#[test]
 fn a_side_that_cannot_store_ends_the_pairing_for_both() {
     let mut hub = Hub::new(14);
     let code = hub.code.clone();
