@@ -28,8 +28,6 @@ pub(crate) enum FromHub {
     NoLink,
     /// "I am here."
     KeepAlive,
-    /// The key that the hub's beacons are made with from now on.
-    BeaconKey(Secret),
 }
 
 /// Everything that a laptop needs to open the link.

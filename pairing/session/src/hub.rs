@@ -4,21 +4,24 @@
 //! [`berth_pairing::HANDSHAKE_MAX`] at the most; a revoked laptop's connections end with the revocation.
 
 mod connections;
+mod contract;
+mod direct;
+mod gate;
 mod links;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use berth_pairing::{
-    Beacons, CipherKind, Closed, DeviceId, HandshakeError, HubHandshake, HubLink, HubPairing, Identity, Name,
-    PairingCode, PairingError, Peer, TrustError, TrustList, Window,
+    BeaconKey, Beacons, CipherKind, DeviceId, HubLink, PairingCode, Peer, TrustError, TrustList, Window,
 };
 use berth_radio::{Command, ConnId, Event, GroupCredentials, StreamId, Time};
 use bytes::{Bytes, BytesMut};
-use rand_core::CryptoRngCore;
+
+pub use contract::{HubEffect, HubInput, HubSetup, SessionId};
 
 use crate::ble::Ble;
 use crate::link::Link;
+use gate::{Entry, Gate};
 
 /// Connections, and streams, that have not proved who they are (DESIGN.md, section 7).
 pub const UNPROVEN_MAX: usize = 4;
@@ -29,98 +32,10 @@ pub const LINKS_MAX: usize = 16;
 /// GATT connections at once: one a link, and the unproven.
 const CONNECTIONS_MAX: usize = LINKS_MAX + UNPROVEN_MAX;
 
-/// One link, from its handshake to its end. Never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SessionId(pub u64);
-
-/// What the machine is told.
-#[derive(Debug)]
-pub enum HubInput {
-    /// Something happened in the air.
-    Radio(Event),
-    /// Time has passed; due at [`HubSession::next_at`].
-    Tick,
-    /// Send this frame. Ignored if the session has ended.
-    Frame {
-        /// On which link.
-        session: SessionId,
-        /// At most [`crate::FRAME_SIZE_BYTES_MAX`] bytes.
-        frame: Bytes,
-    },
-    /// Close this link.
-    End {
-        /// Which link.
-        session: SessionId,
-    },
-    /// The hub stops: give everything back.
-    Stop,
-}
-
-/// What the machine asks for, and what it tells.
-#[derive(Debug)]
-pub enum HubEffect {
-    /// For the radio.
-    Radio(Command),
-    /// A laptop was paired and stored in the trust list.
-    Paired(Peer),
-    /// A pairing failed; the window may still be open.
-    PairingFailed(PairingError),
-    /// The pairing window has closed.
-    WindowClosed(Closed),
-    /// Somebody was not let in. For the log.
-    NotAdmitted(HandshakeError),
-    /// A link is up.
-    Up {
-        /// Its number.
-        session: SessionId,
-        /// Whose it is.
-        laptop: Peer,
-    },
-    /// A frame arrived.
-    Frame {
-        /// On which link.
-        session: SessionId,
-        /// The frame.
-        frame: Bytes,
-    },
-    /// There may be more room to send.
-    Room {
-        /// On which link.
-        session: SessionId,
-    },
-    /// A link is gone.
-    Down {
-        /// Its number.
-        session: SessionId,
-        /// The laptop had said that it leaves.
-        announced: bool,
-    },
-    /// The trust list could not be written.
-    TrustFailed(TrustError),
-}
-
-/// What a hub's sessions start from.
-pub struct HubSetup {
-    /// The hub's keys.
-    pub identity: Arc<Identity>,
-    /// What it calls itself.
-    pub name: Name,
-    /// Whom it trusts.
-    pub trust: TrustList,
-    /// This machine has AES instructions.
-    pub fast_aes: bool,
-    /// For nonces, tokens and ephemeral keys.
-    pub rng: Box<dyn CryptoRngCore + Send>,
-}
-
 /// The machine of all sessions of one hub.
 pub struct HubSession {
-    identity: Arc<Identity>,
-    name: Name,
-    trust: TrustList,
+    gate: Gate,
     fast_aes: bool,
-    rng: Box<dyn CryptoRngCore + Send>,
-    window: Window,
     window_was_open: bool,
     beacons: Beacons,
     advertised: Option<Bytes>,
@@ -137,22 +52,15 @@ struct Connection {
 }
 
 enum Phase {
-    Unproven {
-        until: Time,
-    },
-    Pairing {
-        ceremony: Box<HubPairing>,
-    },
+    Entering(Entry),
     /// Its last messages leave.
     Closing {
         until: Time,
     },
-    Proving {
-        handshake: Option<Box<HubHandshake>>,
-        until: Time,
-    },
     Admitted {
         laptop: Peer,
+        /// Told with the handshake's answer; not known yet to have been read.
+        told: Option<BeaconKey>,
         leaving: bool,
         wants_link: Option<WantsLink>,
     },
@@ -172,15 +80,24 @@ struct Awaited {
 }
 
 enum Stream {
-    Unproven {
+    Entering {
+        entry: Entry,
+        /// Less than one message.
         arrived: BytesMut,
-        until: Time,
     },
-    Up {
-        session: SessionId,
-        laptop: Peer,
-        link: Box<Link>,
-    },
+    Up(Box<Up>),
+}
+
+/// A link that stands.
+struct Up {
+    session: SessionId,
+    laptop: Peer,
+    link: Link,
+    /// Over a network that was there already: no part of the group.
+    is_direct: bool,
+    /// As in [`Phase::Admitted`].
+    told: Option<BeaconKey>,
+    leaving: bool,
 }
 
 enum Group {
@@ -211,12 +128,14 @@ impl HubSession {
         } = setup;
         trust.ensure_beacon(wall_ns, &mut *rng)?;
         let mut session = Self {
-            identity,
-            name,
-            trust,
+            gate: Gate {
+                identity,
+                name,
+                trust,
+                window: Window::default(),
+                rng,
+            },
             fast_aes,
-            rng,
-            window: Window::default(),
             window_was_open: false,
             beacons: Beacons::default(),
             advertised: None,
@@ -232,7 +151,7 @@ impl HubSession {
 
     /// Opens the pairing window for two minutes and gives the code to show.
     pub fn open_window(&mut self, now: Time, wall_ns: i64, out: &mut Vec<HubEffect>) -> PairingCode {
-        let code = self.window.open(now, &mut *self.rng);
+        let code = self.gate.window.open(now, &mut *self.gate.rng);
         self.window_was_open = true;
         self.advertise(now, wall_ns, out);
         code
@@ -240,7 +159,7 @@ impl HubSession {
 
     /// Closes the pairing window.
     pub fn close_window(&mut self, now: Time, wall_ns: i64, out: &mut Vec<HubEffect>) {
-        self.window.close();
+        self.gate.window.close();
         self.watch_window(now, wall_ns, out);
     }
 
@@ -255,30 +174,56 @@ impl HubSession {
         device: &DeviceId,
         out: &mut Vec<HubEffect>,
     ) -> Result<(), TrustError> {
-        let revoked = self.trust.revoke(device, wall_ns, &mut *self.rng);
-        self.drop_device(device, out);
+        let revoked = self.gate.trust.revoke(device, wall_ns, &mut *self.gate.rng);
+        self.drop_device(now, device, out);
         self.advertise(now, wall_ns, out);
         revoked
+    }
+
+    /// When the pairing window closes by itself; `None` while it is closed.
+    #[must_use]
+    pub const fn window_closes_at(&self) -> Option<Time> {
+        self.gate.window.next_at()
+    }
+
+    /// Guesses that the pairing window has left; 0 while it is closed.
+    #[must_use]
+    pub const fn guesses_left(&self) -> u8 {
+        self.gate.window.guesses_left()
+    }
+
+    /// A pairing is under way: its outcome follows as [`HubEffect::Paired`] or [`HubEffect::PairingFailed`].
+    #[must_use]
+    pub fn is_pairing(&self) -> bool {
+        let over_ble = self
+            .connections
+            .values()
+            .any(|connection| matches!(connection.phase, Phase::Entering(Entry::Pairing { .. })));
+        let is_pairing = |stream: &Stream| {
+            matches!(
+                stream,
+                Stream::Entering {
+                    entry: Entry::Pairing { .. },
+                    ..
+                }
+            )
+        };
+        over_ble || self.streams.values().any(is_pairing)
     }
 
     /// Who is trusted.
     #[must_use]
     pub const fn trust(&self) -> &TrustList {
-        &self.trust
+        &self.gate.trust
     }
 
     /// Bytes of frames that may be sent on a link now; 0 if it is gone.
     #[must_use]
     pub fn room_bytes(&self, session: SessionId) -> usize {
-        self.streams
-            .values()
-            .find_map(|stream| match stream {
-                Stream::Up {
-                    session: other, link, ..
-                } if *other == session => Some(link.room()),
-                Stream::Up { .. } | Stream::Unproven { .. } => None,
-            })
-            .unwrap_or(0)
+        let mut links = self.streams.values().filter_map(Stream::up);
+        links
+            .find(|up| up.session == session)
+            .map_or(0, |up| up.link.room())
     }
 
     /// When a [`HubInput::Tick`] is due, if nothing else happens.
@@ -286,10 +231,8 @@ impl HubSession {
     pub fn next_at(&self) -> Option<Time> {
         let connections = self.connections.values().flat_map(|connection| {
             let phase = match &connection.phase {
-                Phase::Unproven { until } | Phase::Proving { until, .. } | Phase::Closing { until } => {
-                    Some(*until)
-                }
-                Phase::Pairing { ceremony } => ceremony.next_at(),
+                Phase::Entering(entry) => entry.next_at(),
+                Phase::Closing { until } => Some(*until),
                 Phase::Admitted { wants_link, .. } => {
                     let (say_at, gone_at) = connection.ble.liveness();
                     wants_link
@@ -302,8 +245,8 @@ impl HubSession {
             phase.into_iter().chain(connection.ble.next_at())
         });
         let streams = self.streams.values().filter_map(|stream| match stream {
-            Stream::Unproven { until, .. } => Some(*until),
-            Stream::Up { .. } => None,
+            Stream::Entering { entry, .. } => entry.next_at(),
+            Stream::Up(_) => None,
         });
         let group = match &self.group {
             Group::Starting { until } => Some(*until),
@@ -314,7 +257,7 @@ impl HubSession {
             .beacons
             .next_at()
             .into_iter()
-            .chain(self.window.next_at())
+            .chain(self.gate.window.next_at())
             .chain(group);
         own.chain(connections).chain(streams).chain(awaited).min()
     }
@@ -324,13 +267,13 @@ impl HubSession {
         match input {
             HubInput::Radio(event) => self.event(now, wall_ns, event, out),
             HubInput::Tick => self.tick(now, wall_ns, out),
-            HubInput::Frame { session, frame } => self.send(session, &frame, out),
+            HubInput::Frame { session, frame } => self.send(now, session, &frame, out),
             HubInput::End { session } => {
                 if let Some(stream) = self.stream_of(session) {
-                    self.close_stream(stream, out);
+                    self.close_stream(now, stream, out);
                 }
             }
-            HubInput::Stop => self.stop(out),
+            HubInput::Stop => self.stop(now, out),
         }
         self.settle(now, wall_ns, out);
     }
@@ -376,15 +319,15 @@ impl HubSession {
                 }
             }
             Event::StreamOpened { stream } => self.opened(now, stream, out),
-            Event::Read { stream, piece } => self.read(stream, &piece, out),
+            Event::Read { stream, piece } => self.read(now, wall_ns, stream, &piece, out),
             Event::Drained { stream, bytes } => {
-                if let Some(Stream::Up { session, link, .. }) = self.streams.get_mut(&stream) {
-                    link.drained(bytes);
-                    out.push(HubEffect::Room { session: *session });
+                if let Some(Stream::Up(up)) = self.streams.get_mut(&stream) {
+                    up.link.drained(bytes);
+                    out.push(HubEffect::Room { session: up.session });
                 }
             }
-            Event::StreamClosed { stream } => self.stream_gone(stream, out),
-            Event::AdapterGone => self.adapter_gone(out),
+            Event::StreamClosed { stream } => self.stream_gone(now, stream, out),
+            Event::AdapterGone => self.adapter_gone(now, out),
             Event::AdapterBack => self.advertised = None,
             // What concerns laptops only.
             Event::Sighted { .. }
@@ -397,20 +340,15 @@ impl HubSession {
     }
 
     fn tick(&mut self, now: Time, wall_ns: i64, out: Out<'_>) {
-        self.window.tick(now);
+        self.gate.window.tick(now);
         if matches!(self.group, Group::Starting { until } if now >= until) {
             out.push(HubEffect::Radio(Command::StopGroup));
             self.no_group(now);
         }
         self.awaited.retain(|awaited| now < awaited.until);
-        let late = |stream: &Stream| matches!(stream, Stream::Unproven { until, .. } if now >= *until);
-        let late: Vec<StreamId> = self
-            .streams
-            .iter()
-            .filter(|(_, s)| late(s))
-            .map(|(id, _)| *id)
-            .collect();
-        late.into_iter().for_each(|stream| self.close_stream(stream, out));
+        for stream in self.streams.keys().copied().collect::<Vec<_>>() {
+            self.tick_stream(now, wall_ns, stream, out);
+        }
         for conn in self.connections.keys().copied().collect::<Vec<_>>() {
             if self.tick_connection(now, wall_ns, conn, out).is_err() {
                 self.drop_connection(now, conn, true, out);
@@ -420,7 +358,7 @@ impl HubSession {
 
     fn watch_window(&mut self, now: Time, wall_ns: i64, out: Out<'_>) {
         if self.window_was_open
-            && let Some(why) = self.window.closed(now)
+            && let Some(why) = self.gate.window.closed(now)
         {
             self.window_was_open = false;
             out.push(HubEffect::WindowClosed(why));
@@ -429,20 +367,20 @@ impl HubSession {
     }
 
     fn advertise(&mut self, now: Time, wall_ns: i64, out: Out<'_>) {
-        let Some(keys) = self.trust.beacon_keys(wall_ns) else {
+        let Some(keys) = self.gate.trust.beacon_keys(wall_ns) else {
             return;
         };
-        let open = self.window.closed(now).is_none();
-        let beacon = Bytes::copy_from_slice(&self.beacons.at(now, &keys, open, &mut *self.rng));
+        let open = self.gate.window.closed(now).is_none();
+        let beacon = Bytes::copy_from_slice(&self.beacons.at(now, &keys, open, &mut *self.gate.rng));
         if self.advertised.as_ref() != Some(&beacon) {
             self.advertised = Some(beacon.clone());
             out.push(HubEffect::Radio(Command::Advertise { beacon }));
         }
     }
 
-    fn stop(&mut self, out: Out<'_>) {
+    fn stop(&mut self, now: Time, out: Out<'_>) {
         for stream in self.streams.keys().copied().collect::<Vec<_>>() {
-            self.close_stream(stream, out);
+            self.close_stream(now, stream, out);
         }
         for conn in std::mem::take(&mut self.connections).into_keys() {
             out.push(HubEffect::Radio(Command::Disconnect { conn }));

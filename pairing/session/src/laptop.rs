@@ -3,6 +3,8 @@
 //! Place: see the crate. Invariant: whatever happens, the radio is told to leave what it joined before the session is
 //! over, so that the person's own network is back.
 
+mod contract;
+mod direct;
 mod end;
 mod steps;
 
@@ -10,78 +12,19 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_pairing::{
-    self as pairing, BeaconKey, HandshakeError, Identity, LaptopHandshake, LaptopPairing, Name, PairingCode,
-    Peer,
-};
+use berth_pairing::{self as pairing, HandshakeError, Identity, LaptopHandshake, LaptopPairing, Peer};
 use berth_radio::{Address, Command, ConnId, Event, StreamId, Time};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rand_core::CryptoRngCore;
 
+pub use contract::{Goal, LaptopEffect, LaptopInput};
 pub use end::{LaptopEnd, Obstacle};
 
 use crate::ble::{Ble, Broken};
 use crate::control::{FromLaptop, Offer};
 use crate::link::Link;
-use crate::{ATTEMPTS_MAX, DIAL_MAX, LEAVE_MAX, RETRY_AFTER};
-
-/// What the laptop came for.
-pub enum Goal {
-    /// To be paired with a hub that shows this code.
-    Pair {
-        /// As typed by the person.
-        code: PairingCode,
-        /// What the laptop calls itself.
-        name: Name,
-    },
-    /// To open a link to one of these hubs.
-    Visit {
-        /// Paired hubs.
-        hubs: Vec<Peer>,
-    },
-}
-
-/// What the machine is told.
-#[derive(Debug)]
-pub enum LaptopInput {
-    /// Something happened in the air.
-    Radio(Event),
-    /// Time has passed; due at [`LaptopSession::next_at`].
-    Tick,
-    /// The peer of [`LaptopEffect::Store`] is stored durably (`false`: could not be).
-    Stored(bool),
-    /// Send this frame over the link. Only while it is up, and only within [`LaptopSession::room_bytes`].
-    Frame(Bytes),
-    /// End the session: say goodbye, give the network back.
-    Leave,
-}
-
-/// What the machine asks for.
-#[derive(Debug)]
-pub enum LaptopEffect {
-    /// For the radio.
-    Radio(Command),
-    /// Put this hub into the trust list, then say [`LaptopInput::Stored`].
-    Store(Peer),
-    /// The hub has a new beacon key; remember it.
-    BeaconKey {
-        /// Which hub.
-        hub: pairing::DeviceId,
-        /// The key.
-        key: BeaconKey,
-    },
-    /// The link is up.
-    Up {
-        /// To this hub.
-        hub: Peer,
-    },
-    /// A frame arrived.
-    Frame(Bytes),
-    /// There may be more room to send.
-    Room,
-    /// The session is over; nothing comes after this.
-    Over(LaptopEnd),
-}
+use crate::{ATTEMPTS_MAX, DIAL_MAX, DIRECT_ATTEMPTS_MAX, LEAVE_MAX, RETRY_AFTER};
+use direct::Direct;
 
 /// The machine of one session, from seeking to its end.
 pub struct LaptopSession {
@@ -92,6 +35,8 @@ pub struct LaptopSession {
     seek_until: Option<Time>,
     phase: Phase,
     ble: Option<Ble>,
+    /// Without BLE, over one stream.
+    direct: Option<Direct>,
     attempts: u32,
     refusals: u32,
     obstacle: Obstacle,
@@ -104,10 +49,16 @@ struct Held {
     scanning: bool,
     network: bool,
     stream: Option<StreamId>,
+    /// A stream whose last words are leaving.
+    closing: Option<StreamId>,
 }
 
 enum Phase {
     Seeking,
+    /// Direct: a stream is asked for.
+    Calling {
+        until: Time,
+    },
     Connecting {
         peer: Address,
         hub: Option<Peer>,
@@ -192,21 +143,28 @@ impl LaptopSession {
         rng: Box<dyn CryptoRngCore + Send>,
         out: &mut Vec<LaptopEffect>,
     ) -> Self {
-        let mut session = Self {
+        let mut session = Self::begun(identity, goal, rng);
+        session.fast_aes = fast_aes;
+        session.seek_until = seek_max.map(|seek_max| now + seek_max);
+        session.phase = session.seek(out);
+        session
+    }
+
+    fn begun(identity: Arc<Identity>, goal: Goal, rng: Box<dyn CryptoRngCore + Send>) -> Self {
+        Self {
             identity,
             goal,
-            fast_aes,
+            fast_aes: false,
             rng,
-            seek_until: seek_max.map(|seek_max| now + seek_max),
+            seek_until: None,
             phase: Phase::Seeking,
             ble: None,
+            direct: None,
             attempts: 0,
             refusals: 0,
             obstacle: Obstacle::NotHeard,
             radio: Held::default(),
-        };
-        session.phase = session.seek(out);
-        session
+        }
     }
 
     /// Bytes of frames that may be sent now; 0 while the link is not up.
@@ -224,7 +182,8 @@ impl LaptopSession {
         let phase = match &self.phase {
             Phase::Seeking => self.seek_until,
             Phase::Pairing { ceremony } => ceremony.next_at(),
-            Phase::Connecting { until, .. }
+            Phase::Calling { until }
+            | Phase::Connecting { until, .. }
             | Phase::Paired { until, .. }
             | Phase::Proving { until, .. }
             | Phase::Asking { until, .. }
@@ -289,7 +248,7 @@ impl LaptopSession {
 
     /// The last words have arrived: there is nothing more to wait for.
     fn part_if_drained(&mut self, out: Out<'_>) {
-        if !self.ble.as_ref().is_none_or(Ble::is_drained) {
+        if self.radio.closing.is_some() || !self.ble.as_ref().is_none_or(Ble::is_drained) {
             return;
         }
         match mem::replace(&mut self.phase, Phase::Over) {
@@ -306,6 +265,13 @@ impl LaptopSession {
     }
 
     fn event(&mut self, now: Time, phase: Phase, event: Event, out: Out<'_>) -> Result<Phase, Failure> {
+        if let Event::StreamClosed { stream } = event {
+            self.radio.stream.take_if(|ours| *ours == stream);
+            self.radio.closing.take_if(|ours| *ours == stream);
+        }
+        if self.direct.is_some() {
+            return self.direct_event(now, phase, event, out);
+        }
         match (phase, event) {
             (Phase::Seeking, Event::Sighted { peer, beacon, .. }) => {
                 Ok(self.sighted(now, peer, &beacon, out))
@@ -352,33 +318,20 @@ impl LaptopSession {
                 Self::secured(hub, stream, handshake, arrived, until, out)
             }
             (Phase::Securing { stream, .. }, Event::StreamClosed { stream: closed }) if closed == stream => {
-                self.radio.stream = None;
                 Err(Failure::Again(Obstacle::Stream))
-            }
-            (Phase::Up { mut link }, Event::Read { stream, piece }) if stream == link.stream => {
-                match link.arrived(&piece, |frame| out.push(LaptopEffect::Frame(frame))) {
-                    Ok(()) => Ok(Phase::Up { link }),
-                    Err(_) => Err(Failure::end(LaptopEnd::Cut)),
-                }
-            }
-            (Phase::Up { mut link }, Event::Drained { stream, bytes }) if stream == link.stream => {
-                link.drained(bytes);
-                out.push(LaptopEffect::Room);
-                Ok(Phase::Up { link })
-            }
-            (Phase::Up { link }, Event::StreamClosed { stream }) if stream == link.stream => {
-                self.radio.stream = None;
-                Err(Failure::end(LaptopEnd::Cut))
             }
             (Phase::Up { .. }, Event::Left) => {
                 self.radio.network = false;
                 Err(Failure::end(LaptopEnd::Cut))
             }
             (Phase::Up { .. }, Event::AdapterGone) => Err(Failure::end(LaptopEnd::Cut)),
+            (Phase::Up { link }, event) => linked(link, event, out),
             (phase @ (Phase::Resting { .. } | Phase::Leaving { .. }), Event::AdapterGone) => Ok(phase),
             (_, Event::AdapterGone) => Err(Failure::Again(Obstacle::Adapter)),
-            // Late answers to what was given up, and what other devices do.
-            (phase, _) => Ok(phase),
+            (phase, event) => {
+                unwanted(&event, out);
+                Ok(phase)
+            }
         }
     }
 
@@ -398,11 +351,7 @@ impl LaptopSession {
 
     fn disconnected(&mut self, now: Time, phase: Phase, out: Out<'_>) -> Result<Phase, Failure> {
         match phase {
-            Phase::Pairing { mut ceremony } => {
-                let mut effects = Vec::new();
-                ceremony.handle(now, pairing::Input::Closed, &mut *self.rng, &mut effects);
-                self.pairing(now, ceremony, effects, out)
-            }
+            Phase::Pairing { ceremony } => self.pairing_step(now, ceremony, pairing::Input::Closed, out),
             Phase::Paired { hub, .. } => Err(Failure::end(LaptopEnd::Paired(hub))),
             Phase::Proving { handshake, .. } => match handshake.closed() {
                 // Radio may break off at this very moment too: believe it the second time.
@@ -424,21 +373,23 @@ impl LaptopSession {
             Phase::Seeking if self.seek_until.is_some_and(|until| now >= until) => {
                 Err(Failure::end(LaptopEnd::NoLink(self.obstacle)))
             }
-            Phase::Pairing { mut ceremony } => {
-                let mut effects = Vec::new();
-                ceremony.handle(now, pairing::Input::Tick, &mut *self.rng, &mut effects);
-                self.pairing(now, ceremony, effects, out)
-            }
+            Phase::Pairing { ceremony } => self.pairing_step(now, ceremony, pairing::Input::Tick, out),
             Phase::Paired { hub, until } if now >= until => Err(Failure::end(LaptopEnd::Paired(hub))),
             Phase::Leaving { until } if now >= until => Err(Failure::end(LaptopEnd::Left)),
+            Phase::Calling { until } if now >= until => Err(Failure::Again(Obstacle::Unreachable)),
             Phase::Connecting { until, .. } | Phase::Proving { until, .. } if now >= until => {
-                Err(Failure::Again(Obstacle::Bluetooth))
+                Err(Failure::Again(if self.direct.is_some() {
+                    Obstacle::Unanswered
+                } else {
+                    Obstacle::Bluetooth
+                }))
             }
             Phase::Asking { until, .. } if now >= until => Err(Failure::Again(Obstacle::NoGroup)),
             Phase::Joining { until, .. } if now >= until => Err(Failure::Again(Obstacle::Join)),
             Phase::Dialing { until, .. } | Phase::Securing { until, .. } if now >= until => {
                 Err(Failure::Again(Obstacle::Stream))
             }
+            Phase::Resting { until } if now >= until && self.direct.is_some() => Ok(self.call(now, out)),
             Phase::Resting { until } if now >= until => Ok(self.seek(out)),
             phase => Ok(phase),
         }
@@ -455,24 +406,36 @@ impl LaptopSession {
         Ok(phase)
     }
 
-    fn leave(&mut self, now: Time, phase: Phase, out: Out<'_>) -> Phase {
-        if matches!(phase, Phase::Leaving { .. }) {
+    fn leave(&mut self, now: Time, mut phase: Phase, out: Out<'_>) -> Phase {
+        if let Phase::Leaving { .. } | Phase::Paired { .. } = phase {
             return phase;
         }
         let secured = self.ble.as_mut().filter(|ble| ble.is_secured());
-        if secured.is_some_and(|ble| ble.say(now, &FromLaptop::Leaving).is_ok()) {
-            self.close_stream(out);
-            return Phase::Leaving {
-                until: now + LEAVE_MAX,
-            };
+        let mut has_said = secured.is_some_and(|ble| ble.say(now, &FromLaptop::Leaving).is_ok());
+        if let Phase::Up { link } = &mut phase
+            && let Some(farewell) = link.farewell()
+        {
+            out.push(LaptopEffect::Radio(farewell));
+            has_said = true;
         }
-        self.over(LaptopEnd::Left, out)
+        if !has_said {
+            return self.over(LaptopEnd::Left, out);
+        }
+        self.close_stream(out);
+        Phase::Leaving {
+            until: now + LEAVE_MAX,
+        }
     }
 
     fn rest(&mut self, now: Time, obstacle: Obstacle, out: Out<'_>) -> Phase {
         self.obstacle = obstacle;
         self.attempts += 1;
-        if self.attempts >= ATTEMPTS_MAX || self.seek_until.is_some_and(|until| now >= until) {
+        let attempts_max = if self.direct.is_some() {
+            DIRECT_ATTEMPTS_MAX
+        } else {
+            ATTEMPTS_MAX
+        };
+        if self.attempts >= attempts_max || self.seek_until.is_some_and(|until| now >= until) {
             return self.over(LaptopEnd::NoLink(obstacle), out);
         }
         self.release(out);
@@ -502,6 +465,7 @@ impl LaptopSession {
 
     fn close_stream(&mut self, out: Out<'_>) {
         if let Some(stream) = self.radio.stream.take() {
+            self.radio.closing = Some(stream);
             out.push(LaptopEffect::Radio(Command::CloseStream { stream }));
         }
     }
@@ -511,4 +475,38 @@ impl LaptopSession {
             out.push(LaptopEffect::Radio(Command::Disconnect { conn: ble.conn }));
         }
     }
+}
+
+/// What happens on a link that stands.
+fn linked(mut link: Box<Link>, event: Event, out: Out<'_>) -> Result<Phase, Failure> {
+    let fine = match event {
+        Event::Read { stream, piece } if stream == link.stream => {
+            let frame = |frame| out.push(LaptopEffect::Frame(frame));
+            link.arrived(&piece, frame).is_ok()
+        }
+        Event::Drained { stream, bytes } if stream == link.stream => {
+            link.drained(bytes);
+            out.push(LaptopEffect::Room);
+            true
+        }
+        Event::StreamClosed { stream } => stream != link.stream,
+        event => {
+            unwanted(&event, out);
+            true
+        }
+    };
+    if fine {
+        Ok(Phase::Up { link })
+    } else {
+        Err(Failure::end(LaptopEnd::Cut))
+    }
+}
+
+/// Late answers to what was given up, and what other devices do: what nobody wants any more is closed.
+fn unwanted(event: &Event, out: Out<'_>) {
+    out.extend(match *event {
+        Event::StreamOpened { stream } => Some(LaptopEffect::Radio(Command::CloseStream { stream })),
+        Event::Connected { conn, .. } => Some(LaptopEffect::Radio(Command::Disconnect { conn })),
+        _ => None,
+    });
 }

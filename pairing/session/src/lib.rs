@@ -6,6 +6,7 @@
 //! beacon heard -> GATT connection -> session handshake (IK) -> OpenLink / Offer, sealed, over BLE
 //!              -> group joined -> stream -> link handshake (NNpsk0) -> frames
 //! ```
+//! Direct, over a network that is already there: stream -> session handshake (IK) or pairing -> frames.
 //! The BLE connection stays: keep-alives and "I am leaving" go over it, so that a hub knows a cut from an end.
 //! Invariant: every wait has a deadline, every queue a limit, and only a peer that has proved who it is gets beyond the
 //! handshake.
@@ -50,3 +51,6 @@ pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Failures in a row after which a laptop gives this visit up.
 pub const ATTEMPTS_MAX: u32 = 8;
+
+/// The same for a direct session: whoever gave the address waits for the answer.
+pub const DIRECT_ATTEMPTS_MAX: u32 = 4;

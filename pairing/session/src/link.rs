@@ -54,6 +54,11 @@ impl Link {
         })
     }
 
+    /// The last, empty frame: "I leave". `None` where the radio takes nothing more.
+    pub(crate) fn farewell(&mut self) -> Option<Command> {
+        (self.room() > 0).then(|| self.send(&[]).ok()).flatten()
+    }
+
     /// Bytes of whole frames that may be sent now; 0 where the largest frame would not fit.
     pub(crate) fn room(&self) -> usize {
         let room = STREAM_WINDOW_BYTES.saturating_sub(self.undrained_bytes);
@@ -87,7 +92,7 @@ impl Link {
     }
 }
 
-/// Puts its length before a message of the link's handshake.
+/// Puts its length before a message of a handshake.
 pub(crate) fn framed(message: &[u8]) -> Bytes {
     let length = u16::try_from(message.len()).expect("a handshake message is far below 64 KiB");
     let mut piece = BytesMut::with_capacity(LENGTH_SIZE_BYTES + message.len());
@@ -96,8 +101,9 @@ pub(crate) fn framed(message: &[u8]) -> Bytes {
     piece.freeze()
 }
 
-/// Takes the first message off a stream, once it is whole. `Err`: it will never be one of a handshake.
-pub(crate) fn first_message(arrived: &mut BytesMut) -> Result<Option<BytesMut>, ChannelError> {
+/// Takes the next message of a handshake off a stream, once it is whole; what came behind it stays. `Err`: it will never
+/// be one.
+pub(crate) fn first_message(arrived: &mut BytesMut) -> Result<Option<Bytes>, ChannelError> {
     let Some(length) = arrived.first_chunk::<LENGTH_SIZE_BYTES>() else {
         return Ok(None);
     };
@@ -108,12 +114,25 @@ pub(crate) fn first_message(arrived: &mut BytesMut) -> Result<Option<BytesMut>, 
     if arrived.len() < LENGTH_SIZE_BYTES + size_bytes {
         return Ok(None);
     }
-    let mut message = arrived.split_to(LENGTH_SIZE_BYTES + size_bytes);
+    let mut message = arrived.split_to(LENGTH_SIZE_BYTES + size_bytes).freeze();
     Ok(Some(message.split_off(LENGTH_SIZE_BYTES)))
 }
 
-/// A message of NNpsk0 has 48 bytes; what is longer comes from somebody else.
-const HANDSHAKE_SIZE_BYTES_MAX: usize = 256;
+/// The same on the hub, where a piece ends with its message: whoever is not proved waits for the answer to what it said.
+/// `arrived` never holds more than one message.
+pub(crate) fn next_message(arrived: &mut BytesMut, piece: &[u8]) -> Result<Option<Bytes>, ChannelError> {
+    let size_bytes = arrived.len() + piece.len();
+    if size_bytes > LENGTH_SIZE_BYTES + HANDSHAKE_SIZE_BYTES_MAX {
+        return Err(ChannelError::TooLong { size_bytes });
+    }
+    arrived.extend_from_slice(piece);
+    let message = first_message(arrived)?;
+    if message.is_some() && !arrived.is_empty() {
+        return Err(ChannelError::TooLong { size_bytes });
+    }
+    Ok(message)
+}
 
-/// What an unproven stream may send before it is closed.
-pub(crate) const UNPROVEN_SIZE_BYTES_MAX: usize = MESSAGE_SIZE_BYTES_MAX;
+/// Longest message of a handshake on a stream. The longest there is, a pairing's second one, has 323 bytes with the
+/// longest name; what is longer comes from somebody else.
+pub(crate) const HANDSHAKE_SIZE_BYTES_MAX: usize = 512;

@@ -5,7 +5,7 @@
 //! laptop -> hub   hello: 0x01, version
 //! hub -> laptop   0x11, version, 16 fresh bytes
 //! laptop -> hub   Noise IK, message 1
-//! hub -> laptop   Noise IK, message 2      (or the hub closes the connection, whatever the reason)
+//! hub -> laptop   Noise IK, message 2: the hub's beacon key    (or it closes the connection, whatever the reason)
 //! ```
 //! Prologue: [`PROTOCOL_NAME`], hello, the hub's answer. The fresh bytes make a recorded message 1 worthless: it opens
 //! for this one connection only. What an outsider gets is the same in every case: a closed connection.
@@ -21,7 +21,7 @@ use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
 use crate::noise::{Handshake, Keys, Pattern, Side};
-use crate::{Channel, DeviceId, Identity, NoiseKey, Peer, Standing};
+use crate::{BEACON_KEY_SIZE_BYTES, BeaconKey, Channel, DeviceId, Identity, NoiseKey, Peer, Standing};
 
 /// Version of the handshakes.
 pub const HANDSHAKE_VERSION: u8 = 1;
@@ -72,7 +72,12 @@ pub enum LaptopStep {
     /// Send this and wait.
     Send(Bytes),
     /// Both sides have proved who they are.
-    Done(Channel),
+    Done {
+        /// The session.
+        channel: Channel,
+        /// The key of the hub's beacons from now on.
+        beacon: BeaconKey,
+    },
 }
 
 impl LaptopHandshake {
@@ -112,8 +117,13 @@ impl LaptopHandshake {
                 Ok(LaptopStep::Send(first.into()))
             }
             LaptopState::AwaitAnswer { mut handshake } => {
-                handshake.read(message).map_err(|_| HandshakeError::ForeignHub)?;
-                Ok(LaptopStep::Done(handshake.into_channel()?))
+                let payload = handshake.read(message).map_err(|_| HandshakeError::ForeignHub)?;
+                let beacon: [u8; BEACON_KEY_SIZE_BYTES] =
+                    payload[..].try_into().map_err(|_| HandshakeError::Malformed)?;
+                Ok(LaptopStep::Done {
+                    channel: handshake.into_channel()?,
+                    beacon: BeaconKey::from_bytes(beacon),
+                })
             }
             LaptopState::Over => Err(HandshakeError::Over),
         }
@@ -175,13 +185,15 @@ impl HubHandshake {
     }
 
     /// Takes the laptop's first Noise message, and asks `standing` (see [`crate::TrustList::standing_of`]) about the key
-    /// that it proved to own.
+    /// that it proved to own. The answer holds `beacon`, the hub's current key: a laptop that seals a message after it
+    /// knows that key.
     ///
     /// # Errors
     /// [`HandshakeError`]: close the connection without a word. The error is for the hub's own log.
     pub fn finish(
         mut self,
         message: &[u8],
+        beacon: &BeaconKey,
         standing: impl FnOnce(&NoiseKey) -> Standing,
     ) -> Result<Admitted, HandshakeError> {
         self.handshake.read(message).map_err(|_| HandshakeError::Stale)?;
@@ -191,7 +203,7 @@ impl HubHandshake {
             Standing::Revoked(device) => return Err(HandshakeError::Revoked { device }),
             Standing::Unknown => return Err(HandshakeError::Unknown),
         };
-        let answer = self.handshake.write(&[])?.into();
+        let answer = self.handshake.write(&beacon.to_bytes()[..])?.into();
         let channel = self.handshake.into_channel()?;
         Ok(Admitted {
             laptop,

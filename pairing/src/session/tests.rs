@@ -9,6 +9,8 @@ use rand_core::SeedableRng;
 use super::*;
 use crate::{Name, Role};
 
+const BEACON: [u8; BEACON_KEY_SIZE_BYTES] = [0x42; BEACON_KEY_SIZE_BYTES];
+
 /// A laptop and a hub that are paired, and what the hub's trust list says.
 struct Paired {
     rng: ChaCha20Rng,
@@ -45,7 +47,7 @@ impl Paired {
     }
 
     fn finish(&self, hub: HubHandshake, message: &[u8]) -> Result<Admitted, HandshakeError> {
-        hub.finish(message, |noise| {
+        hub.finish(message, &BeaconKey::from_bytes(BEACON), |noise| {
             self.list.get(noise).cloned().unwrap_or(Standing::Unknown)
         })
     }
@@ -57,9 +59,15 @@ fn paired_devices_get_a_channel_and_know_each_other() {
     let (mut laptop, hub, first) = paired.begin();
     let mut admitted = paired.finish(hub, &first).unwrap();
     assert_eq!(admitted.laptop.device, paired.laptop.device());
-    let LaptopStep::Done(mut channel) = laptop.handle(&admitted.answer, &mut paired.rng).unwrap() else {
+    assert!(
+        !admitted.answer.windows(BEACON.len()).any(|part| part == BEACON),
+        "a beacon key in the clear"
+    );
+    let step = laptop.handle(&admitted.answer, &mut paired.rng).unwrap();
+    let LaptopStep::Done { mut channel, beacon } = step else {
         panic!("not done");
     };
+    assert!(beacon == BeaconKey::from_bytes(BEACON));
     assert_eq!(channel.handshake_hash(), admitted.channel.handshake_hash());
     assert_eq!(
         admitted.channel.open(&channel.seal(b"up").unwrap()).unwrap(),

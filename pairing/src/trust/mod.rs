@@ -223,13 +223,6 @@ impl TrustList {
         Some(BeaconKeys { current, previous })
     }
 
-    /// The key to tell a laptop, if it does not know the hub's current one.
-    #[must_use]
-    pub fn beacon_to_tell(&self, laptop: &DeviceId) -> Option<&BeaconKey> {
-        let own = self.state.own.as_ref()?;
-        (self.peer(laptop)?.beacon.as_ref() != Some(own)).then_some(own)
-    }
-
     /// What this list says of a Noise key.
     #[must_use]
     pub fn standing_of(&self, noise: &NoiseKey) -> Standing {

@@ -1,20 +1,23 @@
 //! The group and the streams in it: offers, who answers them, and the links that come of it.
 
-use berth_pairing::{DeviceId, HANDSHAKE_MAX, HandshakeError, HubLink, LinkToken};
+use berth_pairing::{BeaconKey, Channel, DeviceId, HANDSHAKE_MAX, HubLink, LinkToken, Peer};
 use berth_radio::{Command, GroupCredentials, StreamId, Time};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
+use super::gate::{Entry, Gate};
 use super::{
-    Awaited, Connection, Group, HubEffect, HubSession, LINKS_MAX, Out, Phase, SessionId, Stream, UNPROVEN_MAX,
+    Awaited, Connection, Group, HubEffect, HubSession, LINKS_MAX, Out, Phase, SessionId, Stream,
+    UNPROVEN_MAX, Up,
 };
+use crate::ble::Broken;
 use crate::control::{FromHub, Offer, Secret};
-use crate::link::{self, Link, UNPROVEN_SIZE_BYTES_MAX};
+use crate::link::{self, Link};
 use crate::{DIAL_MAX, JOIN_MAX, OFFER_MAX};
 
 impl HubSession {
     /// Offers the link to those who want one; starts and stops the group.
     pub(super) fn serve_links(&mut self, now: Time, out: Out<'_>) {
-        let links = self.streams.len() + self.awaited.len();
+        let links = self.links();
         let wanted = self.connections.values().any(|connection| {
             matches!(
                 connection.phase,
@@ -36,7 +39,7 @@ impl HubSession {
                 self.offer(now, &credentials, LINKS_MAX.saturating_sub(links));
             }
             // A fresh group for every visit.
-            Group::On(_) if links == 0 => {
+            Group::On(_) if !self.group_is_used() => {
                 self.group = Group::Off;
                 out.push(HubEffect::Radio(Command::StopGroup));
             }
@@ -50,7 +53,17 @@ impl HubSession {
         }
     }
 
-    pub(super) fn offer(&mut self, now: Time, credentials: &GroupCredentials, links_max: usize) {
+    /// Links there are and may come of what is under way.
+    pub(super) fn links(&self) -> usize {
+        self.streams.len() + self.awaited.len()
+    }
+
+    fn group_is_used(&self) -> bool {
+        let is_direct = |stream: &Stream| matches!(stream, Stream::Up(up) if up.is_direct);
+        !self.awaited.is_empty() || !self.streams.values().all(is_direct)
+    }
+
+    fn offer(&mut self, now: Time, credentials: &GroupCredentials, links_max: usize) {
         let wanting = self
             .connections
             .values_mut()
@@ -65,7 +78,7 @@ impl HubSession {
             let Some(hash) = ble.handshake_hash() else {
                 continue;
             };
-            let token = LinkToken::generate(&mut *self.rng);
+            let token = LinkToken::generate(&mut *self.gate.rng);
             let offer = Offer {
                 credentials: credentials.clone(),
                 token: Secret::from(&token),
@@ -96,17 +109,15 @@ impl HubSession {
     }
 
     pub(super) fn opened(&mut self, now: Time, stream: StreamId, out: Out<'_>) {
-        let unproven = self
-            .streams
-            .values()
-            .filter(|stream| matches!(stream, Stream::Unproven { .. }))
-            .count();
+        let is_unproven = |stream: &&Stream| matches!(stream, Stream::Entering { .. });
+        let unproven = self.streams.values().filter(is_unproven).count();
         if unproven < UNPROVEN_MAX {
+            let until = now + HANDSHAKE_MAX;
             self.streams.insert(
                 stream,
-                Stream::Unproven {
+                Stream::Entering {
+                    entry: Entry::New { until },
                     arrived: BytesMut::new(),
-                    until: now + HANDSHAKE_MAX,
                 },
             );
         } else {
@@ -114,94 +125,107 @@ impl HubSession {
         }
     }
 
-    pub(super) fn read(&mut self, stream: StreamId, piece: &[u8], out: Out<'_>) {
-        let fine = match self.streams.get_mut(&stream) {
-            Some(Stream::Up { session, link, .. }) => {
-                let session = *session;
-                link.arrived(piece, |frame| out.push(HubEffect::Frame { session, frame }))
-                    .is_ok()
-            }
-            Some(Stream::Unproven { arrived, .. }) => {
-                arrived.extend_from_slice(piece);
-                match link::first_message(arrived) {
-                    Ok(None) => arrived.len() <= UNPROVEN_SIZE_BYTES_MAX,
-                    Ok(Some(message)) => {
-                        let rest = std::mem::take(arrived);
-                        self.prove(stream, &message, rest, out)
-                    }
-                    Err(_) => false,
-                }
-            }
-            None => true,
+    pub(super) fn read(&mut self, now: Time, wall_ns: i64, stream: StreamId, piece: &[u8], out: Out<'_>) {
+        let read = match self.streams.get_mut(&stream) {
+            Some(Stream::Up(up)) => up.arrived(piece, &mut self.gate, wall_ns, out),
+            Some(Stream::Entering { arrived, .. }) => match link::next_message(arrived, piece) {
+                Ok(None) => Ok(()),
+                Ok(Some(message)) => self.prove(now, wall_ns, stream, &message, out),
+                Err(_) => Err(Broken),
+            },
+            None => Ok(()),
         };
-        if !fine {
-            self.close_stream(stream, out);
+        if read.is_err() {
+            self.close_stream(now, stream, out);
         }
     }
 
-    /// The first message of a stream: it must answer one of the offers.
-    pub(super) fn prove(&mut self, stream: StreamId, message: &[u8], rest: BytesMut, out: Out<'_>) -> bool {
-        let mut proved = None;
-        for (place, awaited) in self.awaited.iter_mut().enumerate() {
-            if let Ok(done) = awaited.link.answer(message, &mut *self.rng) {
-                proved = Some((place, done));
-                break;
-            }
+    /// A message of somebody unproven: the answer to an offer, or a part of what is under way on this very stream.
+    fn prove(
+        &mut self,
+        now: Time,
+        wall_ns: i64,
+        stream: StreamId,
+        message: &Bytes,
+        out: Out<'_>,
+    ) -> Result<(), Broken> {
+        let is_new = matches!(
+            self.streams.get(&stream),
+            Some(Stream::Entering {
+                entry: Entry::New { .. },
+                ..
+            })
+        );
+        if is_new && let Some((laptop, answer, channel)) = self.answer_offer(message) {
+            out.push(HubEffect::Radio(Command::Write {
+                stream,
+                piece: link::framed(&answer),
+            }));
+            self.up(now, stream, laptop, channel, None, out);
+            return Ok(());
         }
-        let Some((place, (answer, channel))) = proved else {
-            out.push(HubEffect::NotAdmitted(HandshakeError::ForeignLink));
-            return false;
-        };
-        let laptop = self.awaited.swap_remove(place).laptop;
+        self.direct(now, wall_ns, stream, message, out)
+    }
+
+    fn answer_offer(&mut self, message: &[u8]) -> Option<(Peer, Bytes, Channel)> {
+        let rng = &mut *self.gate.rng;
+        let (place, (answer, channel)) = self
+            .awaited
+            .iter_mut()
+            .enumerate()
+            .find_map(|(place, awaited)| Some((place, awaited.link.answer(message, rng).ok()?)))?;
+        Some((self.awaited.swap_remove(place).laptop, answer, channel))
+    }
+
+    /// A link stands. `told`: the beacon key that went with a direct link's handshake.
+    pub(super) fn up(
+        &mut self,
+        now: Time,
+        stream: StreamId,
+        laptop: Peer,
+        channel: Channel,
+        told: Option<BeaconKey>,
+        out: Out<'_>,
+    ) {
         // It is back before we noticed that it was gone.
-        let before: Vec<StreamId> = self.streams_of(&laptop.device).collect();
-        before
-            .into_iter()
-            .for_each(|stream| self.close_stream(stream, out));
+        for before in self.streams_of(&laptop.device) {
+            self.close_stream(now, before, out);
+        }
         let session = SessionId(self.next_session);
         self.next_session += 1;
-        out.push(HubEffect::Radio(Command::Write {
-            stream,
-            piece: link::framed(&answer),
-        }));
         out.push(HubEffect::Up {
             session,
             laptop: laptop.clone(),
         });
-        let mut link = Box::new(Link::new(stream, channel, rest));
-        let fine = link
-            .arrived(&[], |frame| out.push(HubEffect::Frame { session, frame }))
-            .is_ok();
-        self.streams.insert(
-            stream,
-            Stream::Up {
-                session,
-                laptop,
-                link,
-            },
-        );
-        fine
+        let up = Up {
+            session,
+            laptop,
+            link: Link::new(stream, channel, BytesMut::new()),
+            is_direct: told.is_some(),
+            told,
+            leaving: false,
+        };
+        self.streams.insert(stream, Stream::Up(Box::new(up)));
     }
 
-    pub(super) fn send(&mut self, session: SessionId, frame: &[u8], out: Out<'_>) {
+    pub(super) fn send(&mut self, now: Time, session: SessionId, frame: &[u8], out: Out<'_>) {
         let Some(stream) = self.stream_of(session) else {
             return;
         };
-        let Some(Stream::Up { link, .. }) = self.streams.get_mut(&stream) else {
+        let Some(Stream::Up(up)) = self.streams.get_mut(&stream) else {
             return;
         };
-        match link.send(frame) {
+        match up.link.send(frame) {
             Ok(command) => out.push(HubEffect::Radio(command)),
-            Err(_) => self.close_stream(stream, out),
+            Err(_) => self.close_stream(now, stream, out),
         }
     }
 
-    pub(super) fn drop_device(&mut self, device: &DeviceId, out: Out<'_>) {
+    pub(super) fn drop_device(&mut self, now: Time, device: &DeviceId, out: Out<'_>) {
         self.awaited.retain(|awaited| awaited.laptop.device != *device);
-        let streams: Vec<StreamId> = self.streams_of(device).collect();
-        streams
-            .into_iter()
-            .for_each(|stream| self.close_stream(stream, out));
+        for stream in self.streams_of(device) {
+            self.close_stream(now, stream, out);
+        }
         self.connections.retain(|conn, connection| {
             let is_theirs =
                 matches!(&connection.phase, Phase::Admitted { laptop, .. } if laptop.device == *device);
@@ -212,41 +236,84 @@ impl HubSession {
         });
     }
 
-    pub(super) fn close_stream(&mut self, stream: StreamId, out: Out<'_>) {
+    pub(super) fn close_stream(&mut self, now: Time, stream: StreamId, out: Out<'_>) {
         out.push(HubEffect::Radio(Command::CloseStream { stream }));
-        self.stream_gone(stream, out);
+        self.stream_gone(now, stream, out);
     }
 
-    pub(super) fn stream_gone(&mut self, stream: StreamId, out: Out<'_>) {
-        if let Some(Stream::Up { session, laptop, .. }) = self.streams.remove(&stream) {
-            let announced = self.connections.values().any(|connection| {
-                matches!(&connection.phase, Phase::Admitted { laptop: other, leaving: true, .. } if other.device == laptop.device)
-            });
-            out.push(HubEffect::Down { session, announced });
+    pub(super) fn stream_gone(&mut self, now: Time, stream: StreamId, out: Out<'_>) {
+        match self.streams.remove(&stream) {
+            Some(Stream::Up(up)) => {
+                let announced = up.leaving
+                    || self.connections.values().any(|connection| {
+                        matches!(&connection.phase, Phase::Admitted { laptop, leaving: true, .. } if laptop.device == up.laptop.device)
+                    });
+                let session = up.session;
+                out.push(HubEffect::Down { session, announced });
+            }
+            Some(Stream::Entering { entry, .. }) => self.gate.closed(now, entry, out),
+            None => {}
         }
     }
 
-    pub(super) fn adapter_gone(&mut self, out: Out<'_>) {
+    /// Direct links have a network of their own; whatever else there was is gone, or nobody's yet.
+    pub(super) fn adapter_gone(&mut self, now: Time, out: Out<'_>) {
         self.group = Group::Off;
         self.awaited.clear();
-        self.connections.clear();
         self.advertised = None;
-        for stream in self.streams.keys().copied().collect::<Vec<_>>() {
-            self.stream_gone(stream, out);
+        for conn in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.drop_connection(now, conn, false, out);
+        }
+        let is_direct = |stream: &Stream| matches!(stream, Stream::Up(up) if up.is_direct);
+        let gone = self.streams.iter().filter(|(_, stream)| !is_direct(stream));
+        for stream in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.close_stream(now, stream, out);
         }
     }
 
     pub(super) fn stream_of(&self, session: SessionId) -> Option<StreamId> {
-        self.streams.iter().find_map(|(id, stream)| match stream {
-            Stream::Up { session: other, .. } if *other == session => Some(*id),
-            Stream::Up { .. } | Stream::Unproven { .. } => None,
-        })
+        let mut links = self
+            .streams
+            .iter()
+            .filter_map(|(id, stream)| Some((id, stream.up()?)));
+        links.find(|(_, up)| up.session == session).map(|(id, _)| *id)
     }
 
-    pub(super) fn streams_of(&self, device: &DeviceId) -> impl Iterator<Item = StreamId> {
-        self.streams.iter().filter_map(move |(id, stream)| match stream {
-            Stream::Up { laptop, .. } if laptop.device == *device => Some(*id),
-            Stream::Up { .. } | Stream::Unproven { .. } => None,
-        })
+    fn streams_of(&self, device: &DeviceId) -> Vec<StreamId> {
+        let links = self
+            .streams
+            .iter()
+            .filter_map(|(id, stream)| Some((id, stream.up()?)));
+        links
+            .filter(|(_, up)| up.laptop.device == *device)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+}
+
+impl Stream {
+    pub(super) fn up(&self) -> Option<&Up> {
+        match self {
+            Self::Up(up) => Some(up),
+            Self::Entering { .. } => None,
+        }
+    }
+}
+
+impl Up {
+    fn arrived(&mut self, piece: &[u8], gate: &mut Gate, wall_ns: i64, out: Out<'_>) -> Result<(), Broken> {
+        let (session, leaving, mut has_spoken) = (self.session, &mut self.leaving, false);
+        let arrived = self.link.arrived(piece, |frame| {
+            has_spoken = true;
+            if frame.is_empty() {
+                *leaving = true;
+            } else {
+                out.push(HubEffect::Frame { session, frame });
+            }
+        });
+        if has_spoken && let Some(told) = self.told.take() {
+            gate.knows(&self.laptop.device, &told, wall_ns, out);
+        }
+        Ok(arrived?)
     }
 }

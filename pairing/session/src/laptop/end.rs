@@ -63,6 +63,12 @@ pub enum Obstacle {
     /// No stream to the hub in the group.
     #[error("no stream to the hub")]
     Stream,
+    /// Direct: nothing takes a stream at the address.
+    #[error("nothing answers at the hub's address")]
+    Unreachable,
+    /// Direct: the stream was closed, or stayed silent, before anything was proved.
+    #[error("what is at the hub's address did not answer as a hub does")]
+    Unanswered,
     /// The adapter is gone.
     #[error("the radio adapter is gone")]
     Adapter,
@@ -83,6 +89,14 @@ impl Obstacle {
             Self::Bluetooth => "Take the laptop nearer to the hub; it tries again by itself.",
             Self::NoGroup => "Look at the hub's Wi-Fi; see `berthctl status`.",
             Self::Join | Self::Stream => "Take the laptop nearer to the hub, or look at its Wi-Fi.",
+            Self::Unreachable => {
+                "See that the hub is on, that `berthd` runs with `--listen`, and that `--via` names that address and \
+                 port."
+            }
+            Self::Unanswered => {
+                "See that `--via` names the address and port of `berthd --listen`. To pair, run `berthctl pair` on the \
+                 hub first. A hub with many laptops at once may need another try."
+            }
             Self::Adapter => "Switch the laptop's Bluetooth and Wi-Fi on.",
         }
     }

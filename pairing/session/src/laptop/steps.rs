@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use berth_pairing::{
-    self as pairing, BeaconKey, LaptopHandshake, LaptopPairing, LaptopStep, LinkToken, Peer, Sighting,
+    self as pairing, BeaconKey, Channel, LaptopHandshake, LaptopPairing, LaptopStep, LinkToken, PairingError,
+    Peer, Sighting,
 };
 use berth_radio::{Address, Command, ConnId, StreamId, Time};
 use bytes::{Bytes, BytesMut};
 
 use super::{Failure, Goal, LaptopEffect, LaptopEnd, LaptopSession, Obstacle, Out, Phase};
 use crate::ble::{Ble, Broken};
-use crate::control::{self, FromHub, FromLaptop, Offer, Secret};
+use crate::control::{self, FromHub, FromLaptop, Offer};
 use crate::link::{self, Link};
 use crate::{CONNECT_MAX, JOIN_MAX, LEAVE_MAX, OFFER_MAX};
 
@@ -54,7 +55,12 @@ impl LaptopSession {
         mtu_bytes: usize,
         out: Out<'_>,
     ) -> Result<Phase, Failure> {
-        let ble = self.ble.insert(Ble::new(now, conn, mtu_bytes)?);
+        self.ble = Some(Ble::new(now, conn, mtu_bytes)?);
+        self.begin(now, hub, out)
+    }
+
+    /// The first message, over whatever there is now.
+    pub(super) fn begin(&mut self, now: Time, hub: Option<Peer>, out: Out<'_>) -> Result<Phase, Failure> {
         match (&self.goal, hub) {
             (Goal::Pair { code, name }, _) => {
                 let mut effects = Vec::new();
@@ -65,7 +71,7 @@ impl LaptopSession {
             }
             (Goal::Visit { .. }, Some(hub)) => {
                 let (handshake, hello) = LaptopHandshake::begin(&self.identity, &hub);
-                ble.send(hello)?;
+                self.send(hello, out)?;
                 Ok(Phase::Proving {
                     handshake: Box::new(handshake),
                     hub,
@@ -74,6 +80,20 @@ impl LaptopSession {
             }
             (Goal::Visit { .. }, None) => Err(Failure::Again(Obstacle::NotHeard)),
         }
+    }
+
+    /// Sends a message of a handshake, over BLE or over the stream that is the whole connection.
+    fn send(&mut self, message: Bytes, out: Out<'_>) -> Result<(), Failure> {
+        match (&mut self.ble, self.radio.stream) {
+            (Some(ble), _) => ble.send(message)?,
+            (None, Some(stream)) => out.push(LaptopEffect::Radio(Command::Write {
+                stream,
+                piece: link::framed(&message),
+            })),
+            // It is gone, and its end is on its way here.
+            (None, None) => {}
+        }
+        Ok(())
     }
 
     pub(super) fn received(
@@ -104,43 +124,25 @@ impl LaptopSession {
         out: Out<'_>,
     ) -> Result<Phase, Failure> {
         match phase {
-            Phase::Pairing { mut ceremony } => {
-                let mut effects = Vec::new();
-                let input = pairing::Input::Message(message.clone());
-                ceremony.handle(now, input, &mut *self.rng, &mut effects);
-                self.pairing(now, ceremony, effects, out)
+            Phase::Pairing { ceremony } => {
+                self.pairing_step(now, ceremony, pairing::Input::Message(message.clone()), out)
             }
             Phase::Proving {
                 mut handshake,
                 hub,
                 until,
-            } => {
-                let ble = self.ble.as_mut().ok_or(Broken)?;
-                match handshake.handle(message, &mut *self.rng) {
-                    Ok(LaptopStep::Send(answer)) => {
-                        ble.send(answer)?;
-                        Ok(Phase::Proving {
-                            handshake,
-                            hub,
-                            until,
-                        })
-                    }
-                    Ok(LaptopStep::Done(channel)) => {
-                        ble.secure(channel);
-                        ble.say(
-                            now,
-                            &FromLaptop::OpenLink {
-                                fast_aes: self.fast_aes,
-                            },
-                        )?;
-                        Ok(Phase::Asking {
-                            hub,
-                            until: now + OFFER_MAX,
-                        })
-                    }
-                    Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
+            } => match handshake.handle(message, &mut *self.rng) {
+                Ok(LaptopStep::Send(answer)) => {
+                    self.send(answer, out)?;
+                    Ok(Phase::Proving {
+                        handshake,
+                        hub,
+                        until,
+                    })
                 }
-            }
+                Ok(LaptopStep::Done { channel, beacon }) => self.proved(now, hub, channel, beacon, out),
+                Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
+            },
             phase @ (Phase::Asking { .. }
             | Phase::Joining { .. }
             | Phase::Dialing { .. }
@@ -148,6 +150,7 @@ impl LaptopSession {
             | Phase::Up { .. }
             | Phase::Leaving { .. }) => self.told(now, phase, message, out),
             phase @ (Phase::Seeking
+            | Phase::Calling { .. }
             | Phase::Connecting { .. }
             | Phase::Paired { .. }
             | Phase::Resting { .. }
@@ -155,14 +158,39 @@ impl LaptopSession {
         }
     }
 
-    /// A sealed message of the hub.
-    pub(super) fn told(
+    /// Both sides have proved who they are.
+    fn proved(
         &mut self,
         now: Time,
-        phase: Phase,
-        message: &[u8],
+        hub: Peer,
+        channel: Channel,
+        beacon: BeaconKey,
         out: Out<'_>,
     ) -> Result<Phase, Failure> {
+        if hub.beacon.as_ref() != Some(&beacon) {
+            out.push(LaptopEffect::BeaconKey {
+                hub: hub.device,
+                key: beacon,
+            });
+        }
+        let Some(ble) = &mut self.ble else {
+            return self.direct_link(hub, channel, out);
+        };
+        ble.secure(channel);
+        ble.say(
+            now,
+            &FromLaptop::OpenLink {
+                fast_aes: self.fast_aes,
+            },
+        )?;
+        Ok(Phase::Asking {
+            hub,
+            until: now + OFFER_MAX,
+        })
+    }
+
+    /// A sealed message of the hub.
+    fn told(&mut self, now: Time, phase: Phase, message: &[u8], out: Out<'_>) -> Result<Phase, Failure> {
         let opened = self.ble.as_mut().ok_or(Broken).and_then(|ble| ble.open(message));
         let Some(told) = opened.ok().and_then(|plain| control::decode::<FromHub>(&plain)) else {
             return self.without_ble(phase, out);
@@ -179,20 +207,23 @@ impl LaptopSession {
                 })
             }
             (Phase::Asking { .. }, FromHub::NoLink) => Err(Failure::Again(Obstacle::NoGroup)),
-            (Phase::Asking { hub, until }, FromHub::BeaconKey(Secret(key))) => {
-                out.push(LaptopEffect::BeaconKey {
-                    hub: hub.device,
-                    key: BeaconKey::from_bytes(key),
-                });
-                Ok(Phase::Asking { hub, until })
-            }
-            (phase, FromHub::KeepAlive | FromHub::NoLink | FromHub::Offer(_) | FromHub::BeaconKey(_)) => {
-                Ok(phase)
-            }
+            (phase, FromHub::KeepAlive | FromHub::NoLink | FromHub::Offer(_)) => Ok(phase),
         }
     }
 
-    pub(super) fn pairing(
+    pub(super) fn pairing_step(
+        &mut self,
+        now: Time,
+        mut ceremony: Box<LaptopPairing>,
+        input: pairing::Input,
+        out: Out<'_>,
+    ) -> Result<Phase, Failure> {
+        let mut effects = Vec::new();
+        ceremony.handle(now, input, &mut *self.rng, &mut effects);
+        self.pairing(now, ceremony, effects, out)
+    }
+
+    fn pairing(
         &mut self,
         now: Time,
         ceremony: Box<LaptopPairing>,
@@ -202,17 +233,19 @@ impl LaptopSession {
         let mut next = Phase::Pairing { ceremony };
         for effect in effects {
             match effect {
-                pairing::Effect::Send(message) => {
-                    if let Some(ble) = &mut self.ble {
-                        ble.send(message)?;
-                    }
-                }
+                pairing::Effect::Send(message) => self.send(message, out)?,
                 pairing::Effect::Store(hub) => out.push(LaptopEffect::Store(hub)),
                 pairing::Effect::Paired(hub) => {
+                    self.close_stream(out);
                     next = Phase::Paired {
                         hub,
                         until: now + LEAVE_MAX,
                     }
+                }
+                pairing::Effect::Failed(PairingError::Lost | PairingError::Silent)
+                    if self.is_unanswered() =>
+                {
+                    return Err(Failure::end(LaptopEnd::NoLink(Obstacle::Unanswered)));
                 }
                 pairing::Effect::Failed(error) => return Err(Failure::end(LaptopEnd::Pairing(error))),
             }
@@ -228,15 +261,13 @@ impl LaptopSession {
         out: Out<'_>,
     ) -> Result<Phase, Failure> {
         match phase {
-            Phase::Pairing { mut ceremony } => {
-                let mut effects = Vec::new();
+            Phase::Pairing { ceremony } => {
                 let input = if is_stored {
                     pairing::Input::Stored
                 } else {
                     pairing::Input::NotStored
                 };
-                ceremony.handle(now, input, &mut *self.rng, &mut effects);
-                self.pairing(now, ceremony, effects, out)
+                self.pairing_step(now, ceremony, input, out)
             }
             phase => Ok(phase),
         }
@@ -288,18 +319,20 @@ impl LaptopSession {
                 until,
             }),
             Ok(Some(answer)) => match handshake.finish(&answer) {
-                Ok(channel) => {
-                    let mut link = Box::new(Link::new(stream, channel, arrived));
-                    out.push(LaptopEffect::Up { hub });
-                    match link.arrived(&[], |frame| out.push(LaptopEffect::Frame(frame))) {
-                        Ok(()) => Ok(Phase::Up { link }),
-                        Err(_) => Err(Failure::end(LaptopEnd::Cut)),
-                    }
-                }
+                Ok(channel) => up(hub, Link::new(stream, channel, arrived), out),
                 // Somebody else in the group answered; the hub may be reached at the next attempt.
                 Err(_) => Err(Failure::Again(Obstacle::Stream)),
             },
             Err(_) => Err(Failure::Again(Obstacle::Stream)),
         }
+    }
+}
+
+/// The link stands; frames may have come with the handshake's last message.
+pub(super) fn up(hub: Peer, mut link: Link, out: Out<'_>) -> Result<Phase, Failure> {
+    out.push(LaptopEffect::Up { hub });
+    match link.arrived(&[], |frame| out.push(LaptopEffect::Frame(frame))) {
+        Ok(()) => Ok(Phase::Up { link: Box::new(link) }),
+        Err(_) => Err(Failure::end(LaptopEnd::Cut)),
     }
 }
