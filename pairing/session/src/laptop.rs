@@ -6,6 +6,7 @@
 mod contract;
 mod direct;
 mod end;
+mod parting;
 mod steps;
 
 use std::mem;
@@ -20,10 +21,10 @@ use rand_core::CryptoRngCore;
 pub use contract::{Goal, LaptopEffect, LaptopInput};
 pub use end::{LaptopEnd, Obstacle};
 
+use crate::DIAL_MAX;
 use crate::ble::{Ble, Broken};
 use crate::control::{FromLaptop, Offer};
 use crate::link::Link;
-use crate::{ATTEMPTS_MAX, DIAL_MAX, DIRECT_ATTEMPTS_MAX, LEAVE_MAX, RETRY_AFTER};
 use direct::Direct;
 
 /// The machine of one session, from seeking to its end.
@@ -232,32 +233,6 @@ impl LaptopSession {
         self.transmit(now, out);
     }
 
-    fn transmit(&mut self, now: Time, out: Out<'_>) {
-        self.part_if_drained(out);
-        let Some(ble) = &mut self.ble else { return };
-        if ble
-            .transmit(now, |command| out.push(LaptopEffect::Radio(command)))
-            .is_err()
-        {
-            self.drop_ble(out);
-            if !matches!(self.phase, Phase::Up { .. } | Phase::Leaving { .. } | Phase::Over) {
-                self.phase = self.rest(now, Obstacle::Bluetooth, out);
-            }
-        }
-    }
-
-    /// The last words have arrived: there is nothing more to wait for.
-    fn part_if_drained(&mut self, out: Out<'_>) {
-        if self.radio.closing.is_some() || !self.ble.as_ref().is_none_or(Ble::is_drained) {
-            return;
-        }
-        match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Paired { hub, .. } => self.phase = self.over(LaptopEnd::Paired(hub), out),
-            Phase::Leaving { .. } => self.phase = self.over(LaptopEnd::Left, out),
-            phase => self.phase = phase,
-        }
-    }
-
     fn seek(&mut self, out: Out<'_>) -> Phase {
         self.radio.scanning = true;
         out.push(LaptopEffect::Radio(Command::Scan));
@@ -326,7 +301,10 @@ impl LaptopSession {
             }
             (Phase::Up { .. }, Event::AdapterGone) => Err(Failure::end(LaptopEnd::Cut)),
             (Phase::Up { link }, event) => linked(link, event, out),
-            (phase @ (Phase::Resting { .. } | Phase::Leaving { .. }), Event::AdapterGone) => Ok(phase),
+            (
+                phase @ (Phase::Resting { .. } | Phase::Paired { .. } | Phase::Leaving { .. }),
+                Event::AdapterGone,
+            ) => Ok(phase),
             (_, Event::AdapterGone) => Err(Failure::Again(Obstacle::Adapter)),
             (phase, event) => {
                 unwanted(&event, out);
@@ -343,8 +321,11 @@ impl LaptopSession {
     fn without_ble(&mut self, phase: Phase, out: Out<'_>) -> Result<Phase, Failure> {
         self.drop_ble(out);
         match phase {
-            phase @ (Phase::Up { .. } | Phase::Securing { .. } | Phase::Resting { .. }) => Ok(phase),
-            Phase::Leaving { .. } => Err(Failure::end(LaptopEnd::Left)),
+            phase @ (Phase::Up { .. }
+            | Phase::Securing { .. }
+            | Phase::Resting { .. }
+            | Phase::Paired { .. }
+            | Phase::Leaving { .. }) => Ok(phase),
             _ => Err(Failure::Again(Obstacle::Bluetooth)),
         }
     }
@@ -352,7 +333,6 @@ impl LaptopSession {
     fn disconnected(&mut self, now: Time, phase: Phase, out: Out<'_>) -> Result<Phase, Failure> {
         match phase {
             Phase::Pairing { ceremony } => self.pairing_step(now, ceremony, pairing::Input::Closed, out),
-            Phase::Paired { hub, .. } => Err(Failure::end(LaptopEnd::Paired(hub))),
             Phase::Proving { handshake, .. } => match handshake.closed() {
                 // Radio may break off at this very moment too: believe it the second time.
                 error @ HandshakeError::Refused if self.refusals > 0 => {
@@ -404,76 +384,6 @@ impl LaptopSession {
             return self.without_ble(phase, out);
         }
         Ok(phase)
-    }
-
-    fn leave(&mut self, now: Time, mut phase: Phase, out: Out<'_>) -> Phase {
-        if let Phase::Leaving { .. } | Phase::Paired { .. } = phase {
-            return phase;
-        }
-        let secured = self.ble.as_mut().filter(|ble| ble.is_secured());
-        let mut has_said = secured.is_some_and(|ble| ble.say(now, &FromLaptop::Leaving).is_ok());
-        if let Phase::Up { link } = &mut phase
-            && let Some(farewell) = link.farewell()
-        {
-            out.push(LaptopEffect::Radio(farewell));
-            has_said = true;
-        }
-        if !has_said {
-            return self.over(LaptopEnd::Left, out);
-        }
-        self.close_stream(out);
-        Phase::Leaving {
-            until: now + LEAVE_MAX,
-        }
-    }
-
-    fn rest(&mut self, now: Time, obstacle: Obstacle, out: Out<'_>) -> Phase {
-        self.obstacle = obstacle;
-        self.attempts += 1;
-        let attempts_max = if self.direct.is_some() {
-            DIRECT_ATTEMPTS_MAX
-        } else {
-            ATTEMPTS_MAX
-        };
-        if self.attempts >= attempts_max || self.seek_until.is_some_and(|until| now >= until) {
-            return self.over(LaptopEnd::NoLink(obstacle), out);
-        }
-        self.release(out);
-        Phase::Resting {
-            until: now + RETRY_AFTER * self.attempts,
-        }
-    }
-
-    fn over(&mut self, end: LaptopEnd, out: Out<'_>) -> Phase {
-        self.release(out);
-        out.push(LaptopEffect::Over(end));
-        Phase::Over
-    }
-
-    /// Gives back everything that the radio was asked for.
-    fn release(&mut self, out: Out<'_>) {
-        self.close_stream(out);
-        self.drop_ble(out);
-        let held = mem::take(&mut self.radio);
-        if held.scanning {
-            out.push(LaptopEffect::Radio(Command::StopScanning));
-        }
-        if held.network {
-            out.push(LaptopEffect::Radio(Command::Leave));
-        }
-    }
-
-    fn close_stream(&mut self, out: Out<'_>) {
-        if let Some(stream) = self.radio.stream.take() {
-            self.radio.closing = Some(stream);
-            out.push(LaptopEffect::Radio(Command::CloseStream { stream }));
-        }
-    }
-
-    fn drop_ble(&mut self, out: Out<'_>) {
-        if let Some(ble) = self.ble.take() {
-            out.push(LaptopEffect::Radio(Command::Disconnect { conn: ble.conn }));
-        }
     }
 }
 

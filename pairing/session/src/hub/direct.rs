@@ -55,8 +55,8 @@ impl HubSession {
     /// Whether what a first message asks for can be had now.
     fn may_begin(&mut self, now: Time, message: &[u8], out: Out<'_>) -> Result<(), Broken> {
         let refusal = match Opening::of(message) {
-            // This stream is counted already: room for its link is kept from here on.
-            Some(Opening::Session) if self.links() > LINKS_MAX => return Err(Broken),
+            // A stream that goes on counts as a link: room for it is kept from here on.
+            Some(Opening::Session) if self.links() >= LINKS_MAX => return Err(Broken),
             Some(Opening::Session) => return Ok(()),
             Some(Opening::Pairing) => match self.gate.window.closed(now) {
                 Some(why) => HubEffect::PairingFailed(PairingError::Closed(why)),
