@@ -11,7 +11,7 @@ use berth_repository::{
     BlobKind, Config, Id, IndexFile, IndexPack, KeyFile, KeyOwner, MasterKey, PackBuilder, RecoveryKey,
     ScryptCost, Sealer, Snapshot, Timestamp,
 };
-use berth_restore::{CheckDepth, FolderSource, Report, Repository, Trouble};
+use berth_restore::{CheckDepth, Existing, FolderSource, Report, Repository, Trouble};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};
@@ -130,7 +130,7 @@ impl Forger {
         assert_eq!(repository.check(CheckDepth::Data).unwrap(), []);
         let snapshot = repository.snapshots().unwrap().remove(0);
         let report = repository
-            .restore(&snapshot, &[], &self.at("outside/in"), &|_| {})
+            .restore(&snapshot, &[], &self.at("outside/in"), Existing::Replace, &|_| {})
             .unwrap();
         (self, report)
     }

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use berth_repository::Id;
 use berth_restore::{
-    CheckDepth, Depth, FolderSource, Kind, ObjectSource, Repository, RestoreError, Severity, Snapshot, Time,
-    Trouble,
+    CheckDepth, Depth, Existing, FolderSource, Kind, ObjectSource, Repository, RestoreError, Severity,
+    Snapshot, Time, Trouble,
 };
 use berth_tests::compare::{Owners, assert_same};
 use berth_tests::corpus;
@@ -68,7 +69,7 @@ fn an_odd_folder_comes_back_from_restic_the_same() {
     });
     let (repository, snapshot) = backup.latest();
     let report = repository
-        .restore(&snapshot, &[], &backup.at("restored"), &|_| {})
+        .restore(&snapshot, &[], &backup.at("restored"), Existing::Keep, &|_| {})
         .unwrap();
     assert!(report.is_whole(), "{:#?}", report.problems);
     assert_eq!(report.hard_links, 3);
@@ -82,7 +83,7 @@ fn what_restic_restores_and_what_we_restore_is_the_same() {
     backup.restic.restore("latest", &backup.at("theirs")).unwrap();
     let (repository, snapshot) = backup.latest();
     repository
-        .restore(&snapshot, &[], &backup.at("ours"), &|_| {})
+        .restore(&snapshot, &[], &backup.at("ours"), Existing::Keep, &|_| {})
         .unwrap();
     assert_same(
         &backup.restored("theirs", &backup.source()),
@@ -98,13 +99,17 @@ fn a_second_restore_with_restic_data_over_the_first_repairs_it() {
     });
     let (repository, snapshot) = backup.latest();
     let into = backup.at("restored");
-    repository.restore(&snapshot, &[], &into, &|_| {}).unwrap();
+    repository
+        .restore(&snapshot, &[], &into, Existing::Keep, &|_| {})
+        .unwrap();
     let restored = backup.restored("restored", &backup.source());
     fs::write(restored.join("contents/text"), b"scribbled over").unwrap();
     fs::remove_file(restored.join("links/second")).unwrap();
     fs::remove_file(restored.join("contents/random")).unwrap();
     symlink("/etc/passwd", restored.join("contents/random")).unwrap();
-    let report = repository.restore(&snapshot, &[], &into, &|_| {}).unwrap();
+    let report = repository
+        .restore(&snapshot, &[], &into, Existing::Replace, &|_| {})
+        .unwrap();
     assert!(report.is_whole(), "{:#?}", report.problems);
     assert_same(&backup.source(), &restored, Owners::of_this_user());
 }
@@ -119,6 +124,7 @@ fn only_the_wanted_paths_of_a_restic_snapshot_are_restored() {
             &snapshot,
             std::slice::from_ref(&wanted),
             &backup.at("restored"),
+            Existing::Keep,
             &|_| {},
         )
         .unwrap();
@@ -127,7 +133,13 @@ fn only_the_wanted_paths_of_a_restic_snapshot_are_restored() {
     assert_eq!(fs::read(&wanted).unwrap(), fs::read(&restored).unwrap());
     assert_eq!(fs::read_dir(restored.parent().unwrap()).unwrap().count(), 1);
 
-    let missing = repository.restore(&snapshot, &[wanted.join("x")], &backup.at("nothing"), &|_| {});
+    let missing = repository.restore(
+        &snapshot,
+        &[wanted.join("x")],
+        &backup.at("nothing"),
+        Existing::Keep,
+        &|_| {},
+    );
     assert!(matches!(missing, Err(RestoreError::NotInSnapshot { .. })));
     assert!(!backup.at("nothing").exists());
 }
@@ -145,6 +157,7 @@ fn a_restic_snapshot_can_be_listed_and_a_file_of_it_read() {
             Depth::Everything,
             &mut |path, entry| {
                 seen.push((path.to_path_buf(), entry.is_folder()));
+                ControlFlow::Continue(())
             },
         )
         .unwrap();
@@ -200,7 +213,7 @@ fn a_damaged_restic_pack_is_found_and_costs_only_the_files_in_it() {
     );
     let (repository, snapshot) = backup.latest();
     let report = repository
-        .restore(&snapshot, &[], &backup.at("restored"), &|_| {})
+        .restore(&snapshot, &[], &backup.at("restored"), Existing::Keep, &|_| {})
         .unwrap();
     assert!(!report.problems.is_empty());
     assert!(report.files > 0);

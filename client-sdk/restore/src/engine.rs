@@ -1,7 +1,8 @@
 //! The only place that knows `rustic_core`: it decodes keys, snapshots, index, trees and chunks.
 //!
-//! Place: [`ObjectSource`] -> `rustic_core`'s backend -> [`Engine`], in our own types.
-//! Invariant: nothing is written and no cache is made; what `rustic_core` panics on is an error here.
+//! Place: [`ObjectSource`] -> [`ReadAhead`] -> `rustic_core`'s backend -> [`Engine`], in our own types.
+//! Invariant: nothing is written and no cache is made; what `rustic_core` panics on is an error here; a chunk or a tree
+//! whose content is not what its id says is an error too (a source that lies can give the bytes of another one).
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -11,40 +12,55 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use berth_repository::Id;
 use bytes::Bytes;
-use rustic_core::repofile::{BlobType, Node, NodeType, SnapshotFile};
+use rustic_core::repofile::{BlobType, Node, NodeType, SnapshotFile, Tree};
 use rustic_core::{
-    BytesList, CheckOptions, CheckResults, Credentials, ErrorKind, FileType, IndexedFullStatus, OpenStatus,
-    ReadBackend, Repository, RepositoryBackends, RepositoryOptions, RusticError, RusticResult, TreeId,
-    WriteBackend, jiff,
+    BlobId, BytesList, CheckOptions, CheckResults, Credentials, DataId, ErrorKind, FileType,
+    IndexedFullStatus, OpenStatus, PackedId, ReadBackend, Repository, RepositoryBackends, RepositoryOptions,
+    RusticError, RusticResult, TreeId, WriteBackend, jiff,
 };
 
+use crate::ahead::{Place, ReadAhead};
 use crate::repository::{Finding, Severity, Snapshot};
 use crate::{Entry, ExtendedAttribute, Kind, ObjectKind, ObjectSource, RestoreError, Time};
+
+/// Chunks that are read ahead: enough to bridge the pauses of a disk that is written to.
+const CHUNKS_AHEAD_BYTES_MAX: u64 = 24 << 20;
+
+/// Trees that are read ahead.
+const TREES_AHEAD_BYTES_MAX: u64 = 4 << 20;
 
 /// An open repository with its whole index in memory (about 60 bytes a chunk).
 pub(crate) struct Engine {
     repository: Repository<IndexedFullStatus>,
+    backend: Arc<Backend>,
 }
 
 /// Opens with a password. Reads config and key files, nothing else.
 pub(crate) fn open(source: Arc<dyn ObjectSource>, password: &str) -> Result<Opening, RestoreError> {
-    let location = source.location();
-    let configs = source
-        .list(ObjectKind::Config)
-        .map_err(|error| unreadable("the repository", Box::new(error)))?;
+    let backend = Arc::new(Backend::new(source));
+    let configs = match backend.list(ObjectKind::Config) {
+        Ok(configs) => configs,
+        Err(error) => return Err(backend.unreadable("the repository", Box::new(error))),
+    };
+    let location = backend.source.location();
     if configs.is_empty() {
         return Err(RestoreError::NoRepository { location });
     }
-    let backends = RepositoryBackends::new(Arc::new(Backend(source)), None);
+    let backends = RepositoryBackends::new(Arc::new(Handle(Arc::clone(&backend))), None);
     match guarded(|| unlock(&backends, &Credentials::password(password))) {
-        Ok(repository) => Ok(Opening { backends, repository }),
+        Ok(repository) => Ok(Opening {
+            backends,
+            repository,
+            backend,
+        }),
         Err(Failure::Rustic(error)) if error.is_incorrect_password() => {
             Err(RestoreError::WrongKey { location })
         }
-        Err(failure) => Err(unreadable("the repository", failure.into())),
+        Err(failure) => Err(backend.unreadable("the repository", failure.into())),
     }
 }
 
@@ -56,12 +72,13 @@ fn unlock(backends: &RepositoryBackends, key: &Credentials) -> RusticResult<Repo
 pub(crate) struct Opening {
     backends: RepositoryBackends,
     repository: Repository<OpenStatus>,
+    backend: Arc<Backend>,
 }
 
 impl Opening {
     pub(crate) fn snapshots(&self) -> Result<Vec<Snapshot>, RestoreError> {
         let files = guarded(|| self.repository.get_all_snapshots())
-            .map_err(|failure| unreadable("the snapshots", failure.into()))?;
+            .map_err(|failure| self.backend.unreadable("the snapshots", failure.into()))?;
         Ok(files.into_iter().map(snapshot).collect())
     }
 
@@ -70,7 +87,7 @@ impl Opening {
             self.repository
                 .check(CheckOptions::default().read_data(read_data))
         })
-        .map_err(|failure| unreadable("the repository", failure.into()))?;
+        .map_err(|failure| self.backend.unreadable("the repository", failure.into()))?;
         let finding = |(level, error)| {
             let text = one_line(&format!("{error}"));
             // The type of `level` has no public name; asking for the verdict on this one result tells it.
@@ -87,24 +104,99 @@ impl Opening {
     /// opened, by master key, which spares the slow key derivation.
     pub(crate) fn index(&self) -> Result<Engine, RestoreError> {
         guarded(|| unlock(&self.backends, &Credentials::Masterkey(self.repository.key()))?.to_indexed())
-            .map(|repository| Engine { repository })
-            .map_err(|failure| unreadable("the index", failure.into()))
+            .map(|repository| Engine {
+                repository,
+                backend: Arc::clone(&self.backend),
+            })
+            .map_err(|failure| self.backend.unreadable("the index", failure.into()))
     }
 }
 
+type Cause = Box<dyn Error + Send + Sync>;
+
 impl Engine {
     /// The entries of a tree, in its order.
-    pub(crate) fn tree(&self, id: Id) -> Result<Vec<Entry>, Box<dyn Error + Send + Sync>> {
-        let tree = guarded(|| self.repository.get_tree(&TreeId::from(foreign(id))))?;
+    pub(crate) fn tree(&self, id: Id) -> Result<Vec<Entry>, Cause> {
+        let bytes = self.blob(id, BlobType::Tree);
+        if let Some(place) = self.place::<TreeId>(id) {
+            self.backend.trees.release(&place);
+        }
+        let tree: Tree = serde_json::from_slice(&bytes?)?;
         Ok(tree.nodes.into_iter().map(entry).collect())
     }
 
-    /// The content of a chunk. Its hash is not checked here.
-    pub(crate) fn chunk(&self, id: Id) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
-        Ok(guarded(|| {
-            self.repository
-                .get_blob_cached(&foreign(id).into(), BlobType::Data)
-        })?)
+    /// The content of a chunk.
+    pub(crate) fn chunk(&self, id: Id) -> Result<Bytes, Cause> {
+        let bytes = self.blob(id, BlobType::Data);
+        self.pass_over(id);
+        bytes
+    }
+
+    /// A chunk that was expected is not needed after all.
+    pub(crate) fn pass_over(&self, id: Id) {
+        if let Some(place) = self.chunk_place(id) {
+            self.backend.chunks.release(&place);
+        }
+    }
+
+    /// These chunks will be read, in this order, and each then be read or passed over once.
+    pub(crate) fn expect_chunks(&self, ids: &[Id]) {
+        let places = ids.iter().filter_map(|id| self.chunk_place(*id));
+        self.backend.chunks.expect(places);
+    }
+
+    /// These trees will be read, in this order.
+    pub(crate) fn expect_trees(&self, ids: impl Iterator<Item = Id>) {
+        self.backend
+            .trees
+            .expect(ids.filter_map(|id| self.place::<TreeId>(id)));
+    }
+
+    /// What was expected and not read is not needed any more.
+    pub(crate) fn forget_expected(&self) {
+        self.backend.chunks.forget();
+        self.backend.trees.forget();
+    }
+
+    /// Where a chunk lies, if the index knows.
+    pub(crate) fn chunk_place(&self, id: Id) -> Option<Place> {
+        self.place::<DataId>(id)
+    }
+
+    /// Size of a chunk's content in bytes, if the index knows.
+    pub(crate) fn chunk_size_bytes(&self, id: Id) -> Option<u32> {
+        let id = DataId::from(BlobId::from(foreign(id)));
+        let entry = guarded(|| self.repository.get_index_entry(&id)).ok()?;
+        Some(entry.data_length())
+    }
+
+    /// Whether nothing more will come from the source.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.backend.is_lost.load(Ordering::Relaxed)
+    }
+
+    /// What could not be read, or that the source is lost.
+    pub(crate) fn unreadable(&self, what: &str, source: Cause) -> RestoreError {
+        self.backend.unreadable(what, source)
+    }
+
+    fn blob(&self, id: Id, kind: BlobType) -> Result<Bytes, Cause> {
+        let bytes = guarded(|| self.repository.get_blob_cached(&foreign(id).into(), kind))?;
+        if Id::of(&bytes) == id {
+            Ok(bytes)
+        } else {
+            Err("its content is not what its name says".into())
+        }
+    }
+
+    fn place<T: PackedId>(&self, id: Id) -> Option<Place> {
+        let id = T::from(BlobId::from(foreign(id)));
+        let entry = guarded(|| self.repository.get_index_entry(&id)).ok()?;
+        let start = u64::from(entry.location.offset);
+        Some(Place {
+            pack: ours(&entry.pack),
+            range: start..start + u64::from(entry.location.length),
+        })
     }
 }
 
@@ -129,13 +221,6 @@ fn guarded<T>(call: impl FnOnce() -> RusticResult<T>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(call))
         .map_err(|_| Failure::Panic)?
         .map_err(Failure::Rustic)
-}
-
-fn unreadable(what: &str, source: Box<dyn Error + Send + Sync>) -> RestoreError {
-    RestoreError::Unreadable {
-        what: what.to_owned(),
-        source,
-    }
 }
 
 fn one_line(text: &str) -> String {
@@ -234,10 +319,66 @@ fn unix_mode(go: u32) -> u32 {
 
 // --- Our source as their backend ----------------------------------------------------------------------------------------
 
-#[derive(Clone)]
-struct Backend(Arc<dyn ObjectSource>);
+struct Backend {
+    source: Arc<dyn ObjectSource>,
+    chunks: ReadAhead,
+    trees: ReadAhead,
+    is_lost: AtomicBool,
+}
 
 impl Backend {
+    fn new(source: Arc<dyn ObjectSource>) -> Self {
+        Self {
+            chunks: ReadAhead::new(Arc::clone(&source), CHUNKS_AHEAD_BYTES_MAX),
+            trees: ReadAhead::new(Arc::clone(&source), TREES_AHEAD_BYTES_MAX),
+            source,
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    fn list(&self, kind: ObjectKind) -> io::Result<Vec<(Id, Option<u64>)>> {
+        self.noted(self.source.list(kind))
+    }
+
+    fn read(&self, kind: ObjectKind, id: Id, range: Option<Range<u64>>) -> io::Result<Bytes> {
+        if let (ObjectKind::Pack, Some(range)) = (kind, &range) {
+            let place = Place {
+                pack: id,
+                range: range.clone(),
+            };
+            let planned = self.chunks.read(&place).or_else(|| self.trees.read(&place));
+            if let Some(read) = planned {
+                return self.noted(read);
+            }
+        }
+        self.noted(self.source.read(kind, id, range))
+    }
+
+    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result
+            && error.kind() == io::ErrorKind::ConnectionAborted
+        {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn unreadable(&self, what: &str, source: Cause) -> RestoreError {
+        if self.is_lost.load(Ordering::Relaxed) {
+            let location = self.source.location();
+            return RestoreError::Lost { location };
+        }
+        RestoreError::Unreadable {
+            what: what.to_owned(),
+            source,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Handle(Arc<Backend>);
+
+impl Handle {
     fn read(&self, kind: FileType, id: &rustic_core::Id, range: Option<Range<u64>>) -> RusticResult<Bytes> {
         let wrong = |error: io::Error| {
             RusticError::with_source(ErrorKind::Backend, "can't read `{kind}` `{id}`", error)
@@ -258,20 +399,28 @@ const fn object_kind(kind: FileType) -> ObjectKind {
     }
 }
 
-impl ReadBackend for Backend {
+impl ReadBackend for Handle {
     fn location(&self) -> String {
-        self.0.location()
+        self.0.source.location()
     }
 
     fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(rustic_core::Id, u32)>> {
         let objects = self.0.list(object_kind(kind)).map_err(|error| {
             RusticError::with_source(ErrorKind::Backend, "can't list the repository", error)
         })?;
-        Ok(objects
+        let is_size_needed = matches!(kind, FileType::Pack);
+        objects
             .into_iter()
-            // Larger than 4 GiB is larger than any index can say: the wrong size shows that.
-            .map(|(id, size)| (foreign(id), u32::try_from(size).unwrap_or(u32::MAX)))
-            .collect())
+            .map(|(id, size)| match size {
+                // Larger than 4 GiB is larger than any index can say: the wrong size shows that.
+                Some(size) => Ok((foreign(id), u32::try_from(size).unwrap_or(u32::MAX))),
+                None if is_size_needed => Err(RusticError::new(
+                    ErrorKind::Unsupported,
+                    "this place does not tell how large its packs are",
+                )),
+                None => Ok((foreign(id), 0)),
+            })
+            .collect()
     }
 
     fn read_full(&self, kind: FileType, id: &rustic_core::Id) -> RusticResult<Bytes> {
@@ -295,7 +444,7 @@ impl ReadBackend for Backend {
     }
 }
 
-impl WriteBackend for Backend {
+impl WriteBackend for Handle {
     fn create(&self) -> RusticResult<()> {
         Err(read_only())
     }

@@ -87,6 +87,21 @@ impl Entry {
         matches!(self.kind, Kind::Folder { .. })
     }
 
+    /// Whether it is a regular file.
+    #[must_use]
+    pub const fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File { .. })
+    }
+
+    /// The chunks of a file; nothing else has any.
+    #[must_use]
+    pub fn content(&self) -> &[Id] {
+        match &self.kind {
+            Kind::File { content } => content,
+            _ => &[],
+        }
+    }
+
     /// Whether both are names of one and the same file, as far as the repository tells. A partial snapshot may hold an
     /// older version under one name and a newer one under the other: those are two files.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {

@@ -4,8 +4,6 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use berth_repository::Id;
-
 /// Ends the whole operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +28,12 @@ pub enum RestoreError {
         /// Why, in one line.
         #[source]
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// Nothing more comes from the place. What was restored before is whole.
+    #[error("lost the connection to {location}")]
+    Lost {
+        /// The place.
+        location: String,
     },
     /// The snapshot has no such path.
     #[error("{} is not in the snapshot", .path.display())]
@@ -73,6 +77,7 @@ impl RestoreError {
             Self::Unreadable { .. } => {
                 "Run a check with data. What is damaged here may be whole on the other side: try hub and upstream."
             }
+            Self::Lost { .. } => "Do the same again: it goes on where it stopped.",
             Self::NotInSnapshot { .. } => "List the snapshot to see its paths; they are absolute.",
             Self::NotAFile { .. } => "Restore a folder, or name a file in it.",
             Self::BadPath { .. } => "Name the path without `..`.",
@@ -98,9 +103,9 @@ pub enum Trouble {
     /// A chunk or a tree is missing or damaged.
     #[error("can't read its content; left out")]
     Content(#[source] Box<dyn Error + Send + Sync>),
-    /// A chunk has another content than its name says.
-    #[error("chunk {0} is not what it should be; left out")]
-    WrongChunk(Id),
+    /// The file was there before, and is not what the snapshot has. It was not touched.
+    #[error("is there already and differs; left as it is")]
+    Exists,
     /// Content and size do not go together. The file is restored with all of its content.
     #[error("has {actual_bytes} bytes of content, {expected_bytes} were announced")]
     Size {

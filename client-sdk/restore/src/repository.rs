@@ -1,6 +1,7 @@
 //! A repository opened for reading: what it holds, entry by entry.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,7 @@ use berth_repository::Id;
 use bytes::Bytes;
 
 use crate::engine::{self, Engine, Opening};
-use crate::{Entry, Kind, ObjectSource, Progress, Report, RestoreError, Time, names, restore};
+use crate::{Entry, Existing, Kind, ObjectSource, Progress, Report, RestoreError, Time, names, restore};
 
 /// A snapshot: what one visit backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,39 +98,34 @@ impl Repository {
     }
 
     /// Calls `each` with every entry at or below `path` (`/` for all), by its absolute path, a folder before what it
-    /// holds. A path that is a file gives that one entry.
+    /// holds, until there are no more or it breaks off. A path that is a file gives that one entry.
     ///
     /// # Errors
-    /// [`RestoreError::NotInSnapshot`], [`RestoreError::BadPath`], [`RestoreError::Unreadable`]: what came before that
-    /// was passed on already.
+    /// [`RestoreError::NotInSnapshot`], [`RestoreError::BadPath`], [`RestoreError::Unreadable`], [`RestoreError::Lost`]:
+    /// what came before that was passed on already.
     pub fn list(
         &self,
         snapshot: &Snapshot,
         path: &Path,
         depth: Depth,
-        each: &mut dyn FnMut(&Path, &Entry),
+        each: &mut dyn FnMut(&Path, &Entry) -> ControlFlow<()>,
     ) -> Result<(), RestoreError> {
         let engine = self.engine()?;
         let top = Path::new("/").join(names::within(path)?);
-        let mut folders = Vec::new();
-        match self.entry(snapshot, path)? {
-            None => folders.push((top, snapshot.tree)),
+        let listed = match self.entry(snapshot, path)? {
+            None => list_folder(engine, top, snapshot.tree, depth, each),
             Some(Entry {
                 kind: Kind::Folder { tree: Some(tree) },
                 ..
-            }) => folders.push((top, tree)),
-            Some(entry) => each(&top, &entry),
-        }
-        while let Some((folder, tree)) = folders.pop() {
-            for entry in read_tree(engine, tree)? {
-                let path = folder.join(&entry.name);
-                each(&path, &entry);
-                if let (Kind::Folder { tree: Some(tree) }, Depth::Everything) = (&entry.kind, depth) {
-                    folders.push((path, *tree));
-                }
+            }) => list_folder(engine, top, tree, depth, each),
+            Some(entry) => {
+                // The last one anyway.
+                let _ = each(&top, &entry);
+                Ok(())
             }
-        }
-        Ok(())
+        };
+        engine.forget_expected();
+        listed
     }
 
     /// The entry at `path`; `None` for the root, which has none.
@@ -172,31 +168,17 @@ impl Repository {
                 path: path.to_path_buf(),
             });
         };
-        let mut size_bytes = 0;
-        for id in content {
-            let bytes = self.chunk(id)?;
-            output.write_all(&bytes).map_err(RestoreError::Output)?;
-            size_bytes += bytes.len() as u64;
-        }
-        output.flush().map_err(RestoreError::Output)?;
-        Ok(size_bytes)
+        let copied = copy(self.engine()?, &content, output);
+        self.engine()?.forget_expected();
+        copied
     }
 
     /// The content of one chunk, checked against its id.
     ///
     /// # Errors
-    /// [`RestoreError::Unreadable`].
+    /// [`RestoreError::Unreadable`], [`RestoreError::Lost`].
     pub fn chunk(&self, id: Id) -> Result<Bytes, RestoreError> {
-        let unreadable = |source| RestoreError::Unreadable {
-            what: format!("chunk {id}"),
-            source,
-        };
-        let bytes = self.engine()?.chunk(id).map_err(unreadable)?;
-        if Id::of(&bytes) == id {
-            Ok(bytes)
-        } else {
-            Err(unreadable("its content is not what its name says".into()))
-        }
+        read_chunk(self.engine()?, id)
     }
 
     /// Restores what lies at or below `paths` (nothing named: all) under `into`, by full path as restic does:
@@ -206,21 +188,24 @@ impl Repository {
     /// links, extended attributes, fifos, and as root owners and device nodes. Without root, setuid and setgid are
     /// dropped where the owner is not the one who restores. Runs of zeros become holes. Sockets are left out and counted.
     ///
-    /// An existing file is replaced in one step when the new one is whole; an existing folder is kept with what is in
-    /// it. Symlinks that lie in `into` are never followed. What can't be restored is named in the report and the rest
-    /// goes on. Nothing is synced: after a power cut, restore again.
+    /// What is there already as the snapshot has it is left alone and not read again, so that a restore that was cut is
+    /// taken up by doing it again. `existing` says what becomes of files that are there and differ; a file is replaced in
+    /// one step when the new one is whole. An existing folder is kept with what is in it, and gets the permissions and
+    /// times of the snapshot. Symlinks that lie in `into` are never followed. What can't be restored is named in the report
+    /// and the rest goes on. Nothing is synced: after a power cut, restore again.
     ///
     /// `on_progress` is called from several threads, after every file and every few MiB of a large one.
     ///
     /// # Errors
     /// [`RestoreError::NotInSnapshot`] (nothing was written then), [`RestoreError::BadPath`],
-    /// [`RestoreError::Unreadable`] for index and root; [`RestoreError::Target`] if `into` can't be made or the disk is
-    /// full: what was restored before stays.
+    /// [`RestoreError::Unreadable`] for index and root; [`RestoreError::Lost`], [`RestoreError::Target`] if `into` can't be
+    /// made or the disk is full: what was restored before stays.
     pub fn restore(
         &self,
         snapshot: &Snapshot,
         paths: &[PathBuf],
         into: &Path,
+        existing: Existing,
         on_progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Report, RestoreError> {
         for path in paths {
@@ -230,7 +215,10 @@ impl Repository {
             .iter()
             .map(|path| names::within(path))
             .collect::<Result<Vec<_>, _>>()?;
-        restore::restore(self.engine()?, snapshot.tree, &wanted, into, on_progress)
+        let engine = self.engine()?;
+        let restored = restore::restore(engine, snapshot.tree, &wanted, into, existing, on_progress);
+        engine.forget_expected();
+        restored
     }
 
     /// Looks for damage in the whole repository. No finding of [`Severity::Error`]: every snapshot can be restored.
@@ -253,8 +241,52 @@ impl Repository {
 }
 
 pub(crate) fn read_tree(engine: &Engine, id: Id) -> Result<Vec<Entry>, RestoreError> {
-    engine.tree(id).map_err(|source| RestoreError::Unreadable {
-        what: format!("tree {id}"),
-        source,
-    })
+    engine
+        .tree(id)
+        .map_err(|source| engine.unreadable(&format!("tree {id}"), source))
+}
+
+fn read_chunk(engine: &Engine, id: Id) -> Result<Bytes, RestoreError> {
+    engine
+        .chunk(id)
+        .map_err(|source| engine.unreadable(&format!("chunk {id}"), source))
+}
+
+fn list_folder(
+    engine: &Engine,
+    folder: PathBuf,
+    tree: Id,
+    depth: Depth,
+    each: &mut dyn FnMut(&Path, &Entry) -> ControlFlow<()>,
+) -> Result<(), RestoreError> {
+    let mut folders = vec![(folder, tree)];
+    while let Some((folder, tree)) = folders.pop() {
+        let mut below = Vec::new();
+        for entry in read_tree(engine, tree)? {
+            let path = folder.join(&entry.name);
+            if each(&path, &entry).is_break() {
+                return Ok(());
+            }
+            if let (Kind::Folder { tree: Some(tree) }, Depth::Everything) = (&entry.kind, depth) {
+                below.push((path, *tree));
+            }
+        }
+        engine.expect_trees(below.iter().map(|(_, tree)| *tree));
+        folders.extend(below.into_iter().rev());
+    }
+    Ok(())
+}
+
+fn copy(engine: &Engine, content: &[Id], output: &mut dyn Write) -> Result<u64, RestoreError> {
+    let mut size_bytes = 0;
+    for window in content.chunks(restore::CHUNKS_PLANNED_MAX) {
+        engine.expect_chunks(window);
+        for id in window {
+            let bytes = read_chunk(engine, *id)?;
+            output.write_all(&bytes).map_err(RestoreError::Output)?;
+            size_bytes += bytes.len() as u64;
+        }
+    }
+    output.flush().map_err(RestoreError::Output)?;
+    Ok(size_bytes)
 }

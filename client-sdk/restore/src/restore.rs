@@ -2,11 +2,12 @@
 //!
 //! Place: [`Repository::restore`](crate::Repository::restore) -> one walker (folders, symlinks, special files) and
 //! several writers (files) -> [`Target`].
-//! Order: files as the walk meets them; further names of a file once all files are written; what belongs to folders
-//! (mode, times) last and deepest first, because everything above changes it or needs the folder to be writable.
+//! Order: files in batches as the walk meets them, each batch in the order of its packs, so that neighbours are read
+//! together and once; further names of a file once all files are written; what belongs to folders (mode, times) last and
+//! deepest first, because everything above changes it or needs the folder to be writable.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ use berth_repository::Id;
 use crate::engine::Engine;
 use crate::names;
 use crate::repository::read_tree;
-use crate::target::{Made, Target};
+use crate::target::{Made, Target, There};
 use crate::{Entry, Kind, Problem, RestoreError, Trouble};
 
 /// How many problems a [`Report`] names; more are only counted, so that a lost disk does not fill memory.
@@ -30,29 +31,51 @@ const WRITERS_MAX: usize = 8;
 /// Files that wait for a writer. Each keeps its folder open, so it also bounds the open folders.
 const WAITING_MAX: usize = 64;
 
+/// Files of one batch: some MiB of memory.
+const BATCH_FILES_MAX: usize = 4_096;
+
+/// Chunks of one batch, but for those of its last file: as many MiB.
+const BATCH_CHUNKS_MAX: usize = 16_384;
+
+/// Chunks of one file that are planned at once: 512 MiB of content.
+pub(crate) const CHUNKS_PLANNED_MAX: usize = 4_096;
+
+/// What becomes of a file, symlink or special file in the target that is not as the snapshot has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and is named in the report.
+    Keep,
+    /// It is replaced. A folder never is.
+    Replace,
+}
+
 /// How far a restore is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Files that are done.
     pub files: u64,
-    /// Bytes of content written.
+    /// Bytes of content written, or found as they should be.
     pub bytes: u64,
 }
 
 /// What a restore did.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Files with their content.
+    /// Files written.
     pub files: u64,
     /// Bytes of their content.
     pub bytes: u64,
+    /// Files that were there already: content, size, time of change and permissions as in the snapshot.
+    pub files_there: u64,
+    /// Bytes of their content.
+    pub bytes_there: u64,
     /// Folders.
     pub folders: u64,
-    /// Symlinks.
+    /// Symlinks, those that were there already too.
     pub symlinks: u64,
-    /// Names that were linked to a file restored under another name.
+    /// Names that are linked to a file restored under another name, those that were there already too.
     pub hard_links: u64,
-    /// Fifos and device nodes.
+    /// Fifos and device nodes, those that were there already too.
     pub special_files: u64,
     /// Sockets, which are never restored.
     pub sockets_left_out: u64,
@@ -82,6 +105,7 @@ struct Job {
 struct Restore<'a> {
     engine: &'a Engine,
     target: Target,
+    existing: Existing,
     wanted: &'a [PathBuf],
     report: Mutex<Report>,
     /// Set once, by what makes going on pointless.
@@ -102,11 +126,24 @@ struct Later {
     first: BTreeMap<(u64, u64), Vec<(PathBuf, Entry)>>,
 }
 
+/// Where a walk is.
+#[derive(Default)]
+struct Walk {
+    /// Folders wait by name, so that one tree at a time is in memory. First in, first out: so they are read ahead.
+    unread: VecDeque<(PathBuf, Id)>,
+    /// Files for the writers.
+    batch: Vec<(PathBuf, Entry)>,
+    /// Chunks of these files.
+    batch_chunks: usize,
+    later: Later,
+}
+
 pub(crate) fn restore(
     engine: &Engine,
     root: Id,
     wanted: &[PathBuf],
     into: &Path,
+    existing: Existing,
     on_progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, RestoreError> {
     let in_target = |source| RestoreError::Target {
@@ -115,7 +152,8 @@ pub(crate) fn restore(
     };
     let restore = Restore {
         engine,
-        target: Target::open(into).map_err(in_target)?,
+        target: Target::open(into, existing).map_err(in_target)?,
+        existing,
         wanted,
         report: Mutex::new(Report::default()),
         fatal: Mutex::new(None),
@@ -125,8 +163,10 @@ pub(crate) fn restore(
     };
     let top = read_tree(engine, root)?;
     let later = restore.write_files(top);
-    for (first, path) in &later.links {
-        restore.link(first, path);
+    if !restore.is_over() {
+        for (first, path) in &later.links {
+            restore.link(first, path);
+        }
     }
     for (path, entry) in later.folders.iter().rev() {
         let made = restore.target.finish_folder(path, entry);
@@ -135,6 +175,7 @@ pub(crate) fn restore(
     let fatal = locked(&restore.fatal).take();
     match fatal {
         Some(error) => Err(in_target(error)),
+        None if engine.is_lost() => Err(engine.unreadable("the files", "the source is lost".into())),
         None => Ok(restore
             .report
             .into_inner()
@@ -157,88 +198,179 @@ impl Restore<'_> {
                 });
             }
             drop(waiting);
-            let mut later = Later::default();
-            // Folders wait by name, so that one tree at a time is in memory.
-            let mut unread = Vec::new();
-            self.enter(Path::new(""), top, &jobs, &mut later, &mut unread);
-            while let Some((path, id)) = unread.pop() {
+            let mut walk = Walk::default();
+            self.enter(Path::new(""), top, &mut walk);
+            while let Some((path, id)) = walk.unread.pop_front() {
                 if self.is_over() {
                     break;
                 }
                 match self.engine.tree(id) {
-                    Ok(entries) => self.enter(&path, entries, &jobs, &mut later, &mut unread),
+                    Ok(entries) => self.enter(&path, entries, &mut walk),
                     Err(source) => self.problem(&path, Trouble::Content(source)),
                 }
+                if walk.batch.len() >= BATCH_FILES_MAX || walk.batch_chunks >= BATCH_CHUNKS_MAX {
+                    self.hand_over(&mut walk, &jobs);
+                }
             }
+            self.hand_over(&mut walk, &jobs);
             // The writers end when there can be no more files.
             drop(jobs);
-            later
+            walk.later
         })
     }
 
+    /// Gives the files of a batch to the writers, in the order in which their content lies in the packs.
+    fn hand_over(&self, walk: &mut Walk, jobs: &crossbeam_channel::Sender<Job>) {
+        let mut batch = std::mem::take(&mut walk.batch);
+        walk.batch_chunks = 0;
+        batch.sort_by_cached_key(|(_, entry)| {
+            let first = entry.content().first();
+            first.and_then(|id| self.engine.chunk_place(*id).map(|place| place.key()))
+        });
+        for (_, entry) in &batch {
+            let content = entry.content();
+            self.engine
+                .expect_chunks(content.get(..CHUNKS_PLANNED_MAX).unwrap_or(content));
+        }
+        let mut last: Option<(PathBuf, Arc<OwnedFd>)> = None;
+        for (path, entry) in batch {
+            let parent = path.parent().unwrap_or(Path::new(""));
+            let folder = match &last {
+                Some((last, folder)) if last == parent => Ok(Arc::clone(folder)),
+                _ => self.target.folder(parent).map(Arc::new),
+            };
+            let folder = match folder {
+                Ok(folder) => folder,
+                Err(error) => {
+                    self.problem(&path, Trouble::Disk(error));
+                    continue;
+                }
+            };
+            last = Some((parent.to_path_buf(), Arc::clone(&folder)));
+            // Writers end only after this sender is gone.
+            if jobs.send(Job { folder, path, entry }).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Makes the entries of one folder. The folder itself is there.
-    fn enter(
-        &self,
-        path: &Path,
-        entries: Vec<Entry>,
-        jobs: &crossbeam_channel::Sender<Job>,
-        later: &mut Later,
-        unread: &mut Vec<(PathBuf, Id)>,
-    ) {
+    fn enter(&self, path: &Path, entries: Vec<Entry>, walk: &mut Walk) {
         let folder = match self.target.folder(path) {
-            Ok(folder) => Arc::new(folder),
+            Ok(folder) => folder,
             Err(error) => return self.problem(path, Trouble::Disk(error)),
         };
+        let known = walk.unread.len();
         for entry in entries {
             if !names::is_plain(&entry.name) {
                 self.problem(&path.join(&entry.name), Trouble::BadName);
                 continue;
             }
             let path = path.join(&entry.name);
-            if !self.is_wanted(&path, &entry) {
-                continue;
+            if self.is_wanted(&path, &entry) && !self.is_over() {
+                self.make(&folder, path, entry, walk);
             }
-            match &entry.kind {
-                Kind::Folder { tree } => match self.target.make_folder(&folder, &entry) {
-                    Ok(()) => {
-                        match tree {
-                            Some(tree) => unread.push((path.clone(), *tree)),
-                            None => self.problem(&path, Trouble::NoTree),
-                        }
-                        locked(&self.report).folders += 1;
-                        later.folders.push((path, entry));
+        }
+        self.engine
+            .expect_trees(walk.unread.iter().skip(known).map(|(_, tree)| *tree));
+    }
+
+    fn make(&self, folder: &OwnedFd, path: PathBuf, entry: Entry, walk: &mut Walk) {
+        match &entry.kind {
+            Kind::Folder { tree } => match self.target.make_folder(folder, &entry) {
+                Ok(()) => {
+                    match tree {
+                        Some(tree) => walk.unread.push_back((path.clone(), *tree)),
+                        None => self.problem(&path, Trouble::NoTree),
                     }
-                    Err(trouble) => self.problem(&path, trouble),
-                },
-                Kind::File { .. } => {
-                    if let Some(first) = later.first_name(&path, &entry) {
-                        later.links.push((first, path));
-                        continue;
-                    }
-                    let job = Job {
-                        folder: Arc::clone(&folder),
-                        path,
-                        entry,
-                    };
-                    // Writers end only after this sender is gone.
-                    if jobs.send(job).is_err() {
-                        return;
-                    }
+                    locked(&self.report).folders += 1;
+                    walk.later.folders.push((path, entry));
                 }
-                Kind::Socket => locked(&self.report).sockets_left_out += 1,
-                Kind::Symlink { .. } | Kind::Fifo | Kind::CharDevice(_) | Kind::BlockDevice(_) => {
-                    let made = self.target.make_special(&folder, &entry);
+                Err(trouble) => self.problem(&path, trouble),
+            },
+            Kind::File { content } => {
+                if let Some(first) = walk.later.first_name(&path, &entry) {
+                    walk.later.links.push((first, path));
+                } else if self.is_to_be_made(folder, &path, &entry) {
+                    walk.batch_chunks += content.len();
+                    walk.batch.push((path, entry));
+                }
+            }
+            Kind::Socket => locked(&self.report).sockets_left_out += 1,
+            Kind::Symlink { .. } | Kind::Fifo | Kind::CharDevice(_) | Kind::BlockDevice(_) => {
+                if self.is_to_be_made(folder, &path, &entry) {
+                    let made = self.target.make_special(folder, &entry);
                     if made.is_ok() {
-                        let mut report = locked(&self.report);
-                        match entry.kind {
-                            Kind::Symlink { .. } => report.symlinks += 1,
-                            _ => report.special_files += 1,
-                        }
+                        self.count_special(&entry);
                     }
                     self.note(&path, made);
                 }
             }
         }
+    }
+
+    fn count_special(&self, entry: &Entry) {
+        let mut report = locked(&self.report);
+        match entry.kind {
+            Kind::Symlink { .. } => report.symlinks += 1,
+            _ => report.special_files += 1,
+        }
+    }
+
+    /// Whether an entry that is no folder is to be made: not if it is there as it should be, nor if what is there is to
+    /// be kept.
+    fn is_to_be_made(&self, folder: &OwnedFd, path: &Path, entry: &Entry) -> bool {
+        match self.target.there(folder, entry) {
+            Ok(There::Nothing) => true,
+            Ok(There::Alike) if !entry.is_file() => {
+                self.count_special(entry);
+                false
+            }
+            Ok(There::Alike) if self.has_content(folder, entry) => {
+                let mut report = locked(&self.report);
+                report.files_there += 1;
+                report.bytes_there += entry.size_bytes;
+                drop(report);
+                self.progress(1, entry.size_bytes);
+                false
+            }
+            Ok(There::Alike | There::Other) => match self.existing {
+                Existing::Keep => {
+                    self.problem(path, Trouble::Exists);
+                    false
+                }
+                Existing::Replace => true,
+            },
+            Err(trouble) => {
+                self.problem(path, trouble);
+                false
+            }
+        }
+    }
+
+    /// Whether the file in the target has the content of the entry: what was written before a power cut may not.
+    fn has_content(&self, folder: &OwnedFd, entry: &Entry) -> bool {
+        let Ok(mut file) = self.target.open_file(folder, entry) else {
+            return false;
+        };
+        let mut left_bytes = entry.size_bytes;
+        let mut bytes = Vec::new();
+        for id in entry.content() {
+            let Some(size_bytes) = self.engine.chunk_size_bytes(*id).map(u64::from) else {
+                return false;
+            };
+            // The size is the index's word: held to what is there before memory is taken for it.
+            if size_bytes > left_bytes {
+                return false;
+            }
+            left_bytes -= size_bytes;
+            bytes.clear();
+            let is_read = (&mut file).take(size_bytes).read_to_end(&mut bytes).is_ok();
+            if !is_read || Id::of(&bytes) != *id {
+                return false;
+            }
+        }
+        left_bytes == 0
     }
 
     /// At or below a wanted path, or a folder on the way to one.
@@ -252,26 +384,33 @@ impl Restore<'_> {
 
     /// Whether something happened that makes going on pointless.
     fn is_over(&self) -> bool {
-        locked(&self.fatal).is_some()
+        locked(&self.fatal).is_some() || self.engine.is_lost()
     }
 
     fn write(&self, job: &Job) {
         if self.is_over() {
             return;
         }
-        let Kind::File { content } = &job.entry.kind else {
-            return;
-        };
         let mut size_bytes = 0;
         let made = self.target.write_file(&job.folder, &job.entry, |file| {
-            for id in content {
-                let bytes = self.engine.chunk(*id).map_err(Trouble::Content)?;
-                if Id::of(&bytes) != *id {
-                    return Err(Trouble::WrongChunk(*id));
+            for (number, window) in job.entry.content().chunks(CHUNKS_PLANNED_MAX).enumerate() {
+                if number > 0 {
+                    self.engine.expect_chunks(window);
                 }
-                file.append(&bytes).map_err(Trouble::Disk)?;
-                size_bytes += bytes.len() as u64;
-                self.progress(0, bytes.len() as u64);
+                for (at, id) in window.iter().enumerate() {
+                    let appended = self
+                        .engine
+                        .chunk(*id)
+                        .map_err(Trouble::Content)
+                        .and_then(|bytes| file.append(&bytes).map_err(Trouble::Disk).map(|()| bytes.len()));
+                    let appended = appended.inspect_err(|_| {
+                        for id in window.iter().skip(at + 1) {
+                            self.engine.pass_over(*id);
+                        }
+                    })?;
+                    size_bytes += appended as u64;
+                    self.progress(0, appended as u64);
+                }
             }
             Ok(())
         });
@@ -297,13 +436,7 @@ impl Restore<'_> {
     fn link(&self, first: &Path, path: &Path) {
         match self.target.link(first, path) {
             Ok(()) => locked(&self.report).hard_links += 1,
-            Err(source) => self.problem(
-                path,
-                Trouble::Link {
-                    first: Path::new("/").join(first),
-                    source,
-                },
-            ),
+            Err(trouble) => self.problem(path, trouble),
         }
         self.progress(1, 0);
     }
@@ -331,6 +464,10 @@ impl Restore<'_> {
     }
 
     fn problem(&self, path: &Path, trouble: Trouble) {
+        // What comes after the loss of the source is no problem of its own.
+        if self.engine.is_lost() && matches!(trouble, Trouble::Content(_)) {
+            return;
+        }
         if let Trouble::Disk(error) = &trouble
             && is_end_of_disk(error)
         {

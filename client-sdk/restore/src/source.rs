@@ -45,19 +45,31 @@ pub trait ObjectSource: Send + Sync + 'static {
     /// What a person calls this place, for messages.
     fn location(&self) -> String;
 
-    /// All objects of a kind with their sizes in bytes, in any order. A kind without objects has none.
+    /// All objects of a kind with their sizes in bytes, in any order. A kind without objects has none. A place that does
+    /// not tell sizes can't be checked, only read.
     ///
     /// # Errors
     /// The place can't be listed. A list that is only partly known is an error too, never a shorter list.
-    fn list(&self, kind: ObjectKind) -> io::Result<Vec<(Id, u64)>>;
+    /// [`io::ErrorKind::ConnectionAborted`] as for [`ObjectSource::read`].
+    fn list(&self, kind: ObjectKind) -> io::Result<Vec<(Id, Option<u64>)>>;
 
     /// An object, or the bytes of it that `range` names. A range that reaches past the end of the object is
     /// [`io::ErrorKind::UnexpectedEof`].
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] where no such object is; else those of the place.
+    /// [`io::ErrorKind::NotFound`] where no such object is; [`io::ErrorKind::ConnectionAborted`] where nothing more will
+    /// come from this place, which ends what is being done; else those of the place.
     fn read(&self, kind: ObjectKind, id: Id, range: Option<Range<u64>>) -> io::Result<Bytes>;
+
+    /// Asks for bytes that will be needed soon, and does not wait for them. `None`: the place is near, asking early wins
+    /// nothing. Errors come from the [`Pending`], as those of [`ObjectSource::read`].
+    fn ask(&self, _kind: ObjectKind, _id: Id, _range: Range<u64>) -> Option<Pending> {
+        None
+    }
 }
+
+/// Bytes on their way: waits for them.
+pub type Pending = Box<dyn FnOnce() -> io::Result<Bytes> + Send>;
 
 /// The id under which [`ObjectKind::Config`] goes.
 pub const CONFIG_ID: Id = Id::new([0; 32]);
@@ -95,12 +107,12 @@ impl ObjectSource for FolderSource {
         self.root.display().to_string()
     }
 
-    fn list(&self, kind: ObjectKind) -> io::Result<Vec<(Id, u64)>> {
+    fn list(&self, kind: ObjectKind) -> io::Result<Vec<(Id, Option<u64>)>> {
         let mut found = Vec::new();
         let path = self.root.join(kind.folder());
         match kind {
             ObjectKind::Config => match fs::metadata(&path) {
-                Ok(metadata) => found.push((CONFIG_ID, metadata.len())),
+                Ok(metadata) => found.push((CONFIG_ID, Some(metadata.len()))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             },
@@ -147,13 +159,13 @@ fn entries(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
 }
 
 /// Files whose names are ids; others (unfinished uploads, what people leave behind) are no objects.
-fn list_folder(path: &Path, found: &mut Vec<(Id, u64)>) -> io::Result<()> {
+fn list_folder(path: &Path, found: &mut Vec<(Id, Option<u64>)>) -> io::Result<()> {
     for entry in entries(path)? {
         let Some(id) = entry.file_name().to_str().and_then(Id::from_hex) else {
             continue;
         };
         match entry.metadata() {
-            Ok(metadata) if metadata.is_file() => found.push((id, metadata.len())),
+            Ok(metadata) if metadata.is_file() => found.push((id, Some(metadata.len()))),
             Ok(_) => {}
             // Removed since it was listed, by a prune or by the hub's reclaiming.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -178,7 +190,7 @@ mod tests {
         fs::write(index.join("notes"), b"").unwrap();
         fs::create_dir(index.join(Id::of(b"b").to_string())).unwrap();
         let source = FolderSource::new(folder.path());
-        assert_eq!(source.list(ObjectKind::Index).unwrap(), [(id, 3)]);
+        assert_eq!(source.list(ObjectKind::Index).unwrap(), [(id, Some(3))]);
         assert_eq!(source.list(ObjectKind::Pack).unwrap(), []);
     }
 
@@ -190,7 +202,7 @@ mod tests {
         fs::create_dir_all(&packs).unwrap();
         fs::write(packs.join(id.to_string()), b"abc").unwrap();
         let source = FolderSource::new(folder.path());
-        assert_eq!(source.list(ObjectKind::Pack).unwrap(), [(id, 3)]);
+        assert_eq!(source.list(ObjectKind::Pack).unwrap(), [(id, Some(3))]);
         assert_eq!(source.read(ObjectKind::Pack, id, Some(1..3)).unwrap(), "bc");
         let error = source.read(ObjectKind::Pack, id, Some(1..u64::MAX)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

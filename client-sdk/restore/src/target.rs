@@ -8,18 +8,26 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid,
+    XattrFlags,
+};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use crate::names;
-use crate::{Entry, Kind, Time, Trouble};
+use crate::{Entry, Existing, Kind, Time, Trouble};
 
 /// Zeros are found by blocks of this size; no file system has smaller holes worth making.
 const HOLE_BYTES: usize = 4096;
+
+/// What the name of a file that is being written begins with; the number of the process and a number of its own follow.
+const FRESH_NAME: &str = ".berth-restoring-";
 
 /// Names tried for a file that is being written, in case an earlier restore was killed and left some behind.
 const FRESH_NAMES_MAX: u32 = 10_000;
@@ -38,8 +46,18 @@ pub(crate) struct Made {
     pub(crate) troubles: Vec<Trouble>,
 }
 
+/// What the target has under an entry's name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum There {
+    Nothing,
+    /// A thing like the entry, as far as can be seen from outside: the content of a file is not looked at.
+    Alike,
+    Other,
+}
+
 pub(crate) struct Target {
     root: OwnedFd,
+    existing: Existing,
     user: Uid,
     group: Gid,
     fresh: AtomicU64,
@@ -47,11 +65,13 @@ pub(crate) struct Target {
 
 impl Target {
     /// Opens the folder, making it and those above it. Only here symlinks are followed: the path is the user's.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, existing: Existing) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         let root = rustix::fs::open(path, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?;
+        remove_leftovers(&root);
         Ok(Self {
             root,
+            existing,
             user: rustix::process::geteuid(),
             group: rustix::process::getegid(),
             fresh: AtomicU64::new(0),
@@ -83,6 +103,7 @@ impl Target {
                 if stat.st_uid == self.user.as_raw() && stat.st_mode & 0o700 != 0o700 {
                     rustix::fs::fchmod(&folder, Mode::RWXU).map_err(disk)?;
                 }
+                remove_leftovers(&folder);
                 Ok(())
             }
             Err(error) => Err(disk(error)),
@@ -93,6 +114,49 @@ impl Target {
     pub(crate) fn finish_folder(&self, path: &Path, entry: &Entry) -> Result<Made, Trouble> {
         let folder = self.folder(path).map_err(Trouble::Disk)?;
         self.dress(folder.as_fd(), entry)
+    }
+
+    /// What is there under the name of a file, symlink or special file.
+    pub(crate) fn there(&self, parent: &OwnedFd, entry: &Entry) -> Result<There, Trouble> {
+        let name = plain(&entry.name).map_err(|_| Trouble::BadName)?;
+        let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(There::Nothing),
+            Err(error) => return Err(disk(error)),
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_alike = match &entry.kind {
+            Kind::File { .. } => kind == FileType::RegularFile && self.is_file_alike(&stat, entry),
+            Kind::Symlink { target } => {
+                kind == FileType::Symlink
+                    && rustix::fs::readlinkat(parent, name, Vec::new())
+                        .is_ok_and(|found| found.as_bytes() == target.as_os_str().as_bytes())
+            }
+            Kind::Fifo => kind == FileType::Fifo,
+            Kind::CharDevice(number) => kind == FileType::CharacterDevice && stat.st_rdev == *number,
+            Kind::BlockDevice(number) => kind == FileType::BlockDevice && stat.st_rdev == *number,
+            Kind::Folder { .. } | Kind::Socket => false,
+        };
+        Ok(if is_alike { There::Alike } else { There::Other })
+    }
+
+    fn is_file_alike(&self, stat: &Stat, entry: &Entry) -> bool {
+        let is_ours = stat.st_uid == self.user.as_raw() || self.user.is_root();
+        let owner_set = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid);
+        let is_time_alike = entry.modified.is_none_or(|time| {
+            time.seconds == stat.st_mtime && i64::from(time.nanoseconds) == stat.st_mtime_nsec as i64
+        });
+        is_ours
+            && u64::try_from(stat.st_size) == Ok(entry.size_bytes)
+            && is_time_alike
+            && stat.st_mode & 0o7777 == mode(entry, owner_set).as_raw_mode()
+    }
+
+    /// Opens a file of the target for reading.
+    pub(crate) fn open_file(&self, parent: &OwnedFd, entry: &Entry) -> io::Result<fs::File> {
+        // It may have become a fifo since it was looked at.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(parent, plain(&entry.name)?, flags, Mode::empty())?.into())
     }
 
     /// Makes a regular file; `write` appends its content.
@@ -144,24 +208,32 @@ impl Target {
         self.put_in_place(parent, &fresh, entry, made)
     }
 
-    /// Gives the file at `first` a further name.
-    pub(crate) fn link(&self, first: &Path, path: &Path) -> io::Result<()> {
-        let (from, from_name) = self.parent(first)?;
-        let (to, to_name) = self.parent(path)?;
+    /// Gives the file at `first` a further name, unless it has it already.
+    pub(crate) fn link(&self, first: &Path, path: &Path) -> Result<(), Trouble> {
+        let failed = |source: io::Error| Trouble::Link {
+            first: Path::new("/").join(first),
+            source,
+        };
+        let (from, from_name) = self.parent(first).map_err(failed)?;
+        let (to, to_name) = self.parent(path).map_err(failed)?;
+        let stat = |folder, name| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        if let (Ok(one), Ok(other)) = (stat(&from, from_name), stat(&to, to_name))
+            && (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+        {
+            return Ok(());
+        }
         let linked =
             self.under_fresh_name(|fresh| rustix::fs::linkat(&from, from_name, &to, fresh, AtFlags::empty()));
-        let (fresh, ()) = match linked {
-            Ok(linked) => linked,
-            Err(Trouble::Disk(error)) => return Err(error),
-            Err(_) => return Err(io::ErrorKind::InvalidInput.into()),
-        };
-        let renamed = rustix::fs::renameat(&to, &fresh, &to, to_name);
-        // Renaming between two names of one file does nothing and keeps both.
-        match rustix::fs::unlinkat(&to, &fresh, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
+        let (fresh, ()) = linked.map_err(|trouble| match trouble {
+            Trouble::Disk(error) => failed(error),
+            trouble => trouble,
+        })?;
+        let renamed = self.rename(&to, &fresh, to_name);
+        if renamed.is_err() {
+            // The first error is the one to tell.
+            let _ = rustix::fs::unlinkat(&to, &fresh, AtFlags::empty());
         }
-        Ok(renamed?)
+        renamed
     }
 
     fn parent<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
@@ -176,7 +248,7 @@ impl Target {
     ) -> Result<(OsString, T), Trouble> {
         for _ in 0..FRESH_NAMES_MAX {
             let number = self.fresh.fetch_add(1, Ordering::Relaxed);
-            let name = OsString::from(format!(".berth-restoring-{}-{number}", std::process::id()));
+            let name = OsString::from(format!("{FRESH_NAME}{}-{number}", std::process::id()));
             match make(&name) {
                 Ok(made) => return Ok((name, made)),
                 Err(Errno::EXIST) => {}
@@ -196,10 +268,7 @@ impl Target {
     ) -> Result<Made, Trouble> {
         let made = made.and_then(|made| {
             let name = plain(&entry.name).map_err(|_| Trouble::BadName)?;
-            rustix::fs::renameat(parent, fresh, parent, name).map_err(|error| match error {
-                Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => Trouble::Occupied,
-                error => disk(error),
-            })?;
+            self.rename(parent, fresh, name)?;
             Ok(made)
         });
         if made.is_err() {
@@ -207,6 +276,26 @@ impl Target {
             let _ = rustix::fs::unlinkat(parent, fresh, AtFlags::empty());
         }
         made
+    }
+
+    fn rename(&self, parent: &OwnedFd, fresh: &OsStr, name: &OsStr) -> Result<(), Trouble> {
+        if self.existing == Existing::Keep {
+            match rustix::fs::renameat_with(parent, fresh, parent, name, RenameFlags::NOREPLACE) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST) => return Err(Trouble::Exists),
+                // A file system that can't: look, then rename.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    if rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                        return Err(Trouble::Exists);
+                    }
+                }
+                Err(error) => return Err(disk(error)),
+            }
+        }
+        rustix::fs::renameat(parent, fresh, parent, name).map_err(|error| match error {
+            Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => Trouble::Occupied,
+            error => disk(error),
+        })
     }
 
     /// Gives an open file or folder all that belongs to it. Each step undoes parts of the next ones, so the order
@@ -273,6 +362,27 @@ impl Target {
                 Ok(self.user.as_raw() == entry.uid && self.group.as_raw() == entry.gid)
             }
             Err(error) => Err(disk(error)),
+        }
+    }
+}
+
+/// Removes what restores that were killed have left half-written in a folder.
+fn remove_leftovers(folder: &OwnedFd) {
+    // What can't be looked through or removed is in nobody's way.
+    let Ok(names) = Dir::read_from(folder) else { return };
+    for entry in names.flatten() {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .ok()
+            .and_then(|name| name.strip_prefix(FRESH_NAME))
+            .and_then(|rest| rest.split_once('-'))
+            .filter(|(_, number)| number.parse::<u64>().is_ok())
+            .and_then(|(process, _)| Pid::from_raw(process.parse().ok()?));
+        if let Some(process) = process
+            && rustix::process::test_kill_process(process) == Err(Errno::SRCH)
+        {
+            let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
         }
     }
 }
@@ -416,7 +526,7 @@ mod tests {
         fs::write(outside.path().join("file"), b"theirs").unwrap();
         symlink(outside.path().join("file"), inside.path().join("file")).unwrap();
         symlink(outside.path(), inside.path().join("folder")).unwrap();
-        let target = Target::open(inside.path()).unwrap();
+        let target = Target::open(inside.path(), Existing::Replace).unwrap();
         let root = target.folder(Path::new("")).unwrap();
 
         target
@@ -440,7 +550,7 @@ mod tests {
     fn a_file_that_can_not_be_finished_leaves_nothing_behind_and_keeps_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), b"old").unwrap();
-        let target = Target::open(folder.path()).unwrap();
+        let target = Target::open(folder.path(), Existing::Replace).unwrap();
         let root = target.folder(Path::new("")).unwrap();
         let made = target.write_file(&root, &file("a"), |file| {
             file.append(b"half").map_err(Trouble::Disk)?;
@@ -456,7 +566,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
         fs::write(folder.path().join("a/b"), b"mine").unwrap();
-        let target = Target::open(folder.path()).unwrap();
+        let target = Target::open(folder.path(), Existing::Replace).unwrap();
         let root = target.folder(Path::new("")).unwrap();
         assert!(matches!(
             target.write_file(&root, &file("a"), |_| Ok(())),
@@ -466,9 +576,44 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_appears_while_another_is_written_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::open(folder.path(), Existing::Keep).unwrap();
+        let root = target.folder(Path::new("")).unwrap();
+        let made = target.write_file(&root, &file("a"), |file| {
+            fs::write(folder.path().join("a"), b"mine").map_err(Trouble::Disk)?;
+            file.append(b"the snapshot's").map_err(Trouble::Disk)
+        });
+        assert!(matches!(made, Err(Trouble::Exists)));
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_restore_left_is_removed_and_what_a_running_one_writes_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = format!("{FRESH_NAME}{}-0", std::process::id());
+        let kept = [running, format!("{FRESH_NAME}999999999-a"), "a".into()];
+        for name in &kept {
+            fs::write(folder.path().join(name), b"").unwrap();
+        }
+        // No kernel gives numbers so high.
+        fs::write(folder.path().join(format!("{FRESH_NAME}999999999-0")), b"").unwrap();
+        Target::open(folder.path(), Existing::Keep).unwrap();
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let mut kept = kept.to_vec();
+        kept.sort();
+        assert_eq!(left, kept);
+    }
+
+    #[test]
     fn zeros_become_holes_and_content_and_length_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let target = Target::open(folder.path()).unwrap();
+        let target = Target::open(folder.path(), Existing::Replace).unwrap();
         let root = target.folder(Path::new("")).unwrap();
         let mut content = vec![0; 3 << 20];
         content.splice(1_000_000..1_000_003, *b"abc");

@@ -12,7 +12,7 @@ use berth_pairing::Name;
 use berth_radio::Radio;
 use berth_radio_sim::{Air, SharedAir, SimRadio};
 use berth_restore::compare::{Difference, Owners, differences};
-use berth_restore::{FolderSource, Repository, Snapshot};
+use berth_restore::{Existing, FolderSource, Repository, Snapshot};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::json;
 
@@ -342,6 +342,7 @@ impl Story<'_> {
             snapshot,
             std::slice::from_ref(&self.folder),
             &self.work.restored,
+            Existing::Keep,
             &|_| {},
         )?;
         let within = self.folder.strip_prefix("/").unwrap_or(&self.folder);

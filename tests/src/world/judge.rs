@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use berth_client_sdk::LaptopRepository;
@@ -73,10 +73,10 @@ impl ObjectSource for Objects {
         "memory".into()
     }
 
-    fn list(&self, kind: ObjectKind) -> io::Result<Vec<(Id, u64)>> {
+    fn list(&self, kind: ObjectKind) -> io::Result<Vec<(Id, Option<u64>)>> {
         let of_kind = self.0.iter().filter(|((one, _), _)| *one == kind);
         Ok(of_kind
-            .map(|((_, id), bytes)| (*id, bytes.len() as u64))
+            .map(|((_, id), bytes)| (*id, Some(bytes.len() as u64)))
             .collect())
     }
 
@@ -149,6 +149,7 @@ impl Judge {
         let mut entries = Vec::new();
         let each = &mut |path: &Path, entry: &berth_restore::Entry| {
             entries.push((path.to_path_buf(), entry.clone()));
+            ControlFlow::Continue(())
         };
         self.repository
             .list(snapshot, Path::new("/"), Depth::Everything, each)
