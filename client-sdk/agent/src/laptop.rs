@@ -12,6 +12,8 @@ use berth_wire::{
 };
 use bytes::Bytes;
 
+use crate::visiting::{Stopping, Visiting};
+
 /// Time that the hub has to answer a goodbye; what is acknowledged does not depend on it.
 const GOODBYE_MAX: Duration = Duration::from_secs(5);
 
@@ -24,14 +26,20 @@ pub type Begin = Box<dyn FnOnce(&Peer) -> Result<Errand, VisitError> + Send>;
 /// What a laptop comes for.
 pub enum Errand {
     /// To back up.
-    BackUp(Box<Visit>),
+    BackUp(Box<Visiting>),
     /// To read back.
     Read(Box<Reading>),
 }
 
 impl From<Visit> for Errand {
     fn from(visit: Visit) -> Self {
-        Self::BackUp(Box::new(visit))
+        Self::from(Visiting::Inline(Box::new(visit)))
+    }
+}
+
+impl From<Visiting> for Errand {
+    fn from(visiting: Visiting) -> Self {
+        Self::BackUp(Box::new(visiting))
     }
 }
 
@@ -69,6 +77,8 @@ pub struct Ended {
     /// The visit: a complete set, or why there is none. `None`: the link was cut, or there never was one, or the visit
     /// only read.
     pub visit: Option<Result<Box<Summary>, VisitError>>,
+    /// How far the visit came; `None` where there was none.
+    pub progress: Option<Box<Progress>>,
 }
 
 /// Whether there is more to do at once.
@@ -90,12 +100,15 @@ pub struct Laptop {
     outbox: VecDeque<Bytes>,
     said_at: Time,
     heard_at: Time,
+    /// How far the visit came that has ended.
+    progress: Option<Box<Progress>>,
+    stopping: Option<Stopping>,
 }
 
 enum Stage {
     /// No link yet.
     Before,
-    Visiting(Box<Visit>),
+    Visiting(Box<Visiting>),
     Reading(Box<Reading>),
     /// The last words.
     Parting {
@@ -128,6 +141,8 @@ impl Laptop {
             outbox: VecDeque::new(),
             said_at: now,
             heard_at: now,
+            progress: None,
+            stopping: None,
         };
         laptop.session_did(now, begun, out);
         laptop
@@ -224,10 +239,10 @@ impl Laptop {
         match &self.stage {
             Stage::Parting { until, .. } if now >= *until => self.leave(now, out),
             Stage::Visiting(_) | Stage::Reading(_) if now >= self.heard_at + SILENCE_MAX => {
-                self.stage = Stage::Left {
+                self.enter(Stage::Left {
                     visit: None,
                     cut: true,
-                };
+                });
                 self.tell_session(now, LaptopInput::Leave, out);
             }
             // A full link says by itself that we are here.
@@ -252,10 +267,22 @@ impl Laptop {
 
     fn part(&mut self, now: Time, visit: Option<Result<Box<Summary>, VisitError>>) {
         self.say(&ToHub::Goodbye);
-        self.stage = Stage::Parting {
+        self.enter(Stage::Parting {
             visit,
             until: now + GOODBYE_MAX,
-        };
+        });
+    }
+
+    /// Goes to a stage without a visit. One that runs on a thread of its own ends while the last words are said.
+    fn enter(&mut self, stage: Stage) -> Stage {
+        match std::mem::replace(&mut self.stage, stage) {
+            Stage::Visiting(visiting) => {
+                let (progress, stopping) = visiting.stop();
+                (self.progress, self.stopping) = (Some(Box::new(progress)), Some(stopping));
+                Stage::Before
+            }
+            stage => stage,
+        }
     }
 
     fn leave(&mut self, now: Time, out: Out<'_>) {
@@ -291,13 +318,19 @@ impl Laptop {
                         visit: None,
                         cut: false,
                     };
-                    let (visit, cut) = match std::mem::replace(&mut self.stage, over) {
+                    let (visit, cut) = match self.enter(over) {
                         Stage::Parting { visit, .. } => (visit, false),
                         Stage::Left { visit, cut } => (visit, cut),
                         Stage::Before | Stage::Visiting(_) | Stage::Reading(_) => (None, false),
                     };
-                    let session = if cut { LaptopEnd::Cut } else { session };
-                    out.push(LaptopOutput::Over(Ended { session, visit }));
+                    if let Some(stopping) = self.stopping.take() {
+                        stopping.wait();
+                    }
+                    out.push(LaptopOutput::Over(Ended {
+                        session: if cut { LaptopEnd::Cut } else { session },
+                        visit,
+                        progress: self.progress.take(),
+                    }));
                 }
             }
         }

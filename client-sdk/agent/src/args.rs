@@ -1,0 +1,127 @@
+//! The command line of `berth`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  berth pair 123-456                    pair with the hub whose window shows this code (`berthctl pair`)
+  berth folders add ~/Documents         back this up instead of the whole home folder
+  berth exclude add '*.iso'             but not this
+  berth backup                          back up now
+  berth backup --via 192.168.1.5:7700   the same over a network that is there, without radio
+  berth agent                           back up whenever the hub is near
+  berth status                          what is safe, and where
+  berth leave                           \"I must go\": a checkpoint, then goodbye
+  berth recovery-key                    the key that opens the backups without this laptop
+
+What is left out, always: the state folder itself, other file systems mounted inside a folder that is backed up, and
+the content of folders marked as caches (CACHEDIR.TAG). A folder on another file system is backed up when it is added
+with `folders add`.
+
+Exit codes: 0 done; 1 failed, or ended before everything was backed up; 2 wrong usage; 3 done, but some files could not
+be read.";
+
+/// Backs this laptop up to the hub on the desk.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes, before or after its name.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth;
+    /// /var/lib/berth-laptop for root].
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) state: Option<PathBuf>,
+    /// What this laptop calls itself, reduced to letters, digits, '.', '_' and '-'; `pair` keeps it [default: the
+    /// host's name].
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) name: Option<String>,
+    /// How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none`.
+    #[arg(long, value_name = "RADIO", default_value = "bluez", global = true)]
+    pub(crate) radio: String,
+    /// Reach the hub at this address, over a network that is there, instead of by radio.
+    #[arg(long, value_name = "ADDR:PORT", global = true)]
+    pub(crate) via: Option<String>,
+    /// For scripts: one JSON object for each event, or one answer.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Pair with the hub that shows this code. Once for each hub.
+    Pair {
+        /// As the hub shows it; spaces and dashes do not matter.
+        code: String,
+    },
+    /// Back up now, and show how it goes. Ctrl-C ends it with a checkpoint; what has arrived stays.
+    Backup {
+        /// What to back up [default: see `berth folders list`].
+        path: Vec<PathBuf>,
+    },
+    /// Wait for the hub and back up whenever it is near. One for each state folder.
+    Agent,
+    /// What is safe on the hub, what upstream, what was cut, what is overdue.
+    Status,
+    /// The sets that this laptop knows of, at every hub.
+    Sets,
+    /// Show the key that opens the backups: write it down and keep it away from this laptop.
+    RecoveryKey,
+    /// What is backed up.
+    Folders {
+        #[command(subcommand)]
+        change: Folders,
+    },
+    /// What is left out: lines as in a .gitignore file in `/`; later ones win, `!` takes back.
+    Exclude {
+        #[command(subcommand)]
+        change: Exclude,
+    },
+    /// End the visit that is under way: a checkpoint, goodbye, and you may go.
+    Leave,
+}
+
+/// Changes to what is backed up.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Folders {
+    /// Back this folder up too. The first one takes the place of the default.
+    Add {
+        /// A folder that is there.
+        path: PathBuf,
+    },
+    /// Do not back this folder up any more. What was backed up stays.
+    Remove {
+        /// As `list` shows it.
+        path: PathBuf,
+    },
+    /// Show them.
+    List,
+}
+
+/// Changes to what is left out.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Exclude {
+    /// Leave out what this matches.
+    Add {
+        /// A line of a .gitignore file.
+        #[arg(allow_hyphen_values = true)]
+        pattern: String,
+    },
+    /// Take a line away.
+    Remove {
+        /// As `list` shows it.
+        #[arg(allow_hyphen_values = true)]
+        pattern: String,
+    },
+    /// Show them, in their order.
+    List,
+}
