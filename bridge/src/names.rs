@@ -93,6 +93,11 @@ impl Folders {
         format!("{}/incoming/{set}", self.laptop)
     }
 
+    /// Folder of what could not be read, kept for whoever wants to know what it was.
+    pub(crate) fn unreadable(&self) -> String {
+        format!("{}/unreadable", self.laptop)
+    }
+
     pub(crate) fn tails(&self) -> String {
         format!("{}/tails", self.laptop)
     }
@@ -150,6 +155,26 @@ fn kind_word(kind: ObjectKind) -> &'static str {
 
 fn kind_of(word: &str) -> Option<ObjectKind> {
     KINDS.iter().find(|(_, one)| *one == word).map(|(kind, _)| *kind)
+}
+
+/// The number that `name` says, if it is written as the hub writes it.
+pub(crate) fn set_seq(name: &str) -> Option<SetSeq> {
+    let seq = name.parse().ok().map(SetSeq)?;
+    (seq.to_string() == name).then_some(seq)
+}
+
+/// A file in `incoming/SET/` that is no upload: how far they reach, what is sealed, and what was being written.
+pub(crate) fn is_of_a_visit(name: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "lengths",
+        "checkpoint",
+        "checkpoint.new",
+        "commit",
+        "commit.new",
+        "finished",
+        "salvaging",
+    ];
+    NAMES.contains(&name)
 }
 
 /// A file in `incoming/SET/`.

@@ -192,6 +192,33 @@ impl StoreError {
         }
     }
 
+    /// What lies there is not what was written: it stays so however often it is tried. Neither a failing disk nor a
+    /// failing journal.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Mismatch { .. } => true,
+            Self::Disk { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::InvalidData
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::FileTooLarge
+                    | io::ErrorKind::IsADirectory
+                    | io::ErrorKind::NotADirectory
+            ),
+            Self::Full | Self::Journal(_) | Self::OtherRepository | Self::Busy | Self::TooManyLaptops => {
+                false
+            }
+        }
+    }
+
+    /// One line for the log, with the cause.
+    pub(crate) fn with_cause(&self) -> String {
+        match self {
+            Self::Disk { doing, source } => format!("{doing}: {source}"),
+            other => other.to_string(),
+        }
+    }
+
     /// Sorts a disk's error: full, or failing.
     pub(crate) fn disk(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use berth_wire::{RECEIPT_CONTEXT, Receipt, ReceiptLevel, SetRef, SetSeq, Signed};
 
-use crate::names::Folders;
+use crate::names::{Folders, set_seq};
 use crate::record::{Forward, SetRecord, SetState};
 use crate::seal::Settled;
-use crate::spool::{Repair, Spool, decoded};
+use crate::spool::{Repair, Spool, decoded, unless_damaged};
 use crate::{LaptopId, StoreError};
 
 /// Largest receipt file.
@@ -26,6 +26,7 @@ impl Spool {
         repairs: &mut Vec<Repair>,
     ) -> Result<(), StoreError> {
         let folders = Folders::of(laptop);
+        self.clear_the_way(laptop, &folders, repairs)?;
         for set in self.numbers(&folders.incoming_all())? {
             let repair = match self.settle(laptop, set, now_ns) {
                 Ok(Settled::Sealed(set, kind)) => Repair::Sealed {
@@ -35,7 +36,11 @@ impl Spool {
                 },
                 Ok(Settled::Kept) => Repair::Kept { laptop: *laptop, set },
                 Ok(Settled::Nothing) => continue,
-                Err(error) => unreadable(laptop, set, error)?,
+                Err(error) => {
+                    let repair = unreadable(laptop, set, error)?;
+                    self.give_up(laptop, set)?;
+                    repair
+                }
             };
             repairs.push(repair);
         }
@@ -45,6 +50,55 @@ impl Spool {
             self.journal.sync()?;
         }
         Ok(())
+    }
+
+    /// A file where a folder belongs would stop every visit.
+    fn clear_the_way(
+        &self,
+        laptop: &LaptopId,
+        folders: &Folders,
+        repairs: &mut Vec<Repair>,
+    ) -> Result<(), StoreError> {
+        for name in ["incoming", "sets", "tails"] {
+            if self.len(&format!("{}/{name}", folders.laptop()))?.is_some() {
+                self.put_aside(folders, folders.laptop(), name)?;
+                self.make_dir(&format!("{}/{name}", folders.laptop()))?;
+                self.sync_dir(folders.laptop())?;
+                repairs.push(Repair::PutAside {
+                    laptop: *laptop,
+                    name,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A visit that cannot be settled is no set; it must not stand in the way either. What its names alone tell is kept
+    /// as tails, the rest is put aside.
+    fn give_up(&self, laptop: &LaptopId, set: SetSeq) -> Result<(), StoreError> {
+        let folders = Folders::of(laptop);
+        match self.found(laptop, set) {
+            Ok(cut) => drop(self.keep_tails(&cut, &[])?),
+            Err(error) if error.is_damage() => {} // not even a folder
+            Err(error) => return Err(error),
+        }
+        self.put_aside(&folders, &folders.incoming_all(), &set.to_string())?;
+        self.forget_open(laptop, set)
+    }
+
+    /// Moves a file or folder of a laptop to where it is in nobody's way, under a name that is free.
+    pub(crate) fn put_aside(&self, folders: &Folders, folder: &str, name: &str) -> Result<(), StoreError> {
+        let aside = folders.unreadable();
+        self.make_dir(&aside)?;
+        self.sync_dir(folders.laptop())?;
+        let taken = self.list(&aside)?;
+        let free = (0..=taken.len())
+            .map(|count| format!("{name}.{count}"))
+            .find(|free| !taken.contains(free));
+        let free = free.unwrap_or_else(|| name.to_owned()); // one more name than there are taken ones
+        self.rename(&format!("{folder}/{name}"), &format!("{aside}/{free}"))?;
+        self.sync_dir(&aside)?;
+        self.sync_dir(folder)
     }
 
     fn reconcile(&self, laptop: &LaptopId, now_ns: i64, repairs: &mut Vec<Repair>) -> Result<(), StoreError> {
@@ -101,7 +155,8 @@ impl Spool {
         let reference = record.set_ref();
         if let SetState::Sealed(sealed) = &mut record.state
             && !matches!(sealed.forward, Forward::Done { .. })
-            && let Some(done) = self.forwarded(laptop, reference)?
+            // Without it the upstream is looked at once more, and the hub signs again.
+            && let Some(done) = unless_damaged(self.forwarded(laptop, reference))?
         {
             sealed.forward = done;
             changed = true;
@@ -128,16 +183,22 @@ impl Spool {
         }))
     }
 
-    /// The highest number that the spool or the journal has seen of a laptop, as a set, a visit or a tail.
+    /// The highest number that the spool or the journal has seen of a laptop, as a set, a visit, a tail or what was put
+    /// aside.
     pub(crate) fn highest_seen(&self, laptop: &LaptopId) -> Result<SetSeq, StoreError> {
         let folders = Folders::of(laptop);
         let sets = self.numbers(&folders.sets())?;
         let visits = self.numbers(&folders.incoming_all())?;
+        let put_aside = self.list(&folders.unreadable())?;
+        let put_aside = put_aside
+            .iter()
+            .filter_map(|name| set_seq(name.split('.').next()?));
         let tails = self.tail_names(&folders)?.into_iter().map(|tail| tail.upload.set);
         let records = self.journal.sets(laptop)?.into_iter().map(|record| record.seq);
         Ok(sets
             .into_iter()
             .chain(visits)
+            .chain(put_aside)
             .chain(tails)
             .chain(records)
             .max()
@@ -146,10 +207,7 @@ impl Spool {
 
     fn numbers(&self, folder: &str) -> Result<Vec<SetSeq>, StoreError> {
         let names = self.list(folder)?;
-        let mut numbers: Vec<SetSeq> = names
-            .iter()
-            .filter_map(|name| name.parse().ok().map(SetSeq))
-            .collect();
+        let mut numbers: Vec<SetSeq> = names.iter().filter_map(|name| set_seq(name)).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -157,25 +215,12 @@ impl Spool {
 
 /// What lies in one set's files must not stop the others; a disk that fails must.
 fn unreadable(laptop: &LaptopId, set: SetSeq, error: StoreError) -> Result<Repair, StoreError> {
-    let harmless = match &error {
-        StoreError::Mismatch { .. } => true,
-        StoreError::Disk { source, .. } => source.kind() == std::io::ErrorKind::InvalidData,
-        StoreError::Full
-        | StoreError::Journal(_)
-        | StoreError::OtherRepository
-        | StoreError::Busy
-        | StoreError::TooManyLaptops => false,
-    };
-    if !harmless {
+    if !error.is_damage() {
         return Err(error);
     }
-    let why = match &error {
-        StoreError::Disk { doing, source } => format!("{doing}: {source}"),
-        other => other.to_string(),
-    };
     Ok(Repair::Unreadable {
         laptop: *laptop,
         set,
-        why,
+        why: error.with_cause(),
     })
 }

@@ -16,10 +16,10 @@ use berth_wire::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::names::{Folders, IncomingName};
+use crate::names::{Folders, IncomingName, is_of_a_visit};
 use crate::record::{Forward, Sealed, SetRecord, SetState};
 use crate::signatures::signed;
-use crate::spool::{CheckpointFile, Spool, SyncedLength, damaged, decoded, encoded};
+use crate::spool::{CheckpointFile, Spool, SyncedLength, damaged, decoded, encoded, unless_damaged};
 use crate::{LaptopId, StoreError};
 
 /// What became of a visit.
@@ -39,23 +39,30 @@ pub(crate) struct Cut {
     pub(crate) folders: Folders,
     pub(crate) set: SetSeq,
     pub(crate) folder: String,
-    pub(crate) names: Vec<(String, IncomingName)>,
+    pub(crate) found: Vec<Found>,
+    /// Something lies there that no hub puts there. It is not deleted.
+    pub(crate) is_foreign: bool,
     checkpoint: Option<CheckpointFile>,
     /// How far uploads are known to be durable.
     pub(crate) lengths: BTreeMap<u32, u64>,
 }
 
+/// A file of a visit.
+pub(crate) struct Found {
+    pub(crate) file: String,
+    pub(crate) name: IncomingName,
+    pub(crate) length: u64,
+}
+
 impl Spool {
     /// Settles a visit. Its files must not be open for writing any more.
     pub(crate) fn settle(&self, laptop: &LaptopId, set: SetSeq, now_ns: i64) -> Result<Settled, StoreError> {
-        let cut = self.cut(laptop, set)?;
-        let max = CONTROL_SIZE_BYTES_MAX as u64;
-        let commit = self.read_if_there(&format!("{}/commit", cut.folder), max)?;
-        let manifest = match (self.manifest(laptop, set)?, commit) {
-            (Some(sealed), _) => Some(sealed),
-            (None, Some(commit)) => Some(decoded(&commit, "reading a commit")?),
-            (None, None) => cut.checkpoint.as_ref().map(|file| file.manifest.clone()),
+        let decided = match self.manifest(laptop, set)? {
+            Some(sealed) => Some(sealed),
+            None => self.commit_file(laptop, set)?,
         };
+        let cut = self.cut(laptop, set, decided.is_some())?;
+        let manifest = decided.or_else(|| cut.checkpoint.as_ref().map(|file| file.manifest.clone()));
         let settled = if let Some(manifest) = manifest {
             let (set, kind) = self.seal(&cut, &manifest, now_ns)?;
             Settled::Sealed(set, kind)
@@ -66,7 +73,9 @@ impl Spool {
             self.forget_open(laptop, set)?;
             Settled::Nothing
         };
-        if !matches!(settled, Settled::Nothing) || !self.list(&cut.folder)?.is_empty() {
+        if cut.is_foreign {
+            self.put_aside(&cut.folders, &cut.folders.incoming_all(), &set.to_string())?;
+        } else if !matches!(settled, Settled::Nothing) || !self.list(&cut.folder)?.is_empty() {
             self.disk
                 .remove_dir(&cut.folder)
                 .map_err(StoreError::disk("clearing a visit's folder"))?;
@@ -76,7 +85,14 @@ impl Spool {
         Ok(settled)
     }
 
-    fn forget_open(&self, laptop: &LaptopId, set: SetSeq) -> Result<(), StoreError> {
+    fn commit_file(&self, laptop: &LaptopId, set: SetSeq) -> Result<Option<Signed>, StoreError> {
+        let path = format!("{}/commit", Folders::of(laptop).incoming(set));
+        self.read_if_there(&path, CONTROL_SIZE_BYTES_MAX as u64)?
+            .map(|bytes| decoded(&bytes, "reading a commit"))
+            .transpose()
+    }
+
+    pub(crate) fn forget_open(&self, laptop: &LaptopId, set: SetSeq) -> Result<(), StoreError> {
         if let Some(record) = self.journal.set(laptop, set)?
             && record.state == SetState::Open
         {
@@ -85,35 +101,58 @@ impl Spool {
         Ok(())
     }
 
-    fn cut(&self, laptop: &LaptopId, set: SetSeq) -> Result<Cut, StoreError> {
+    /// Looks what there is of a visit. `is_decided`: what it becomes stands elsewhere, a damaged checkpoint changes nothing.
+    fn cut(&self, laptop: &LaptopId, set: SetSeq, is_decided: bool) -> Result<Cut, StoreError> {
+        let mut cut = self.found(laptop, set)?;
+        let checkpoint = self
+            .read_if_there(
+                &format!("{}/checkpoint", cut.folder),
+                4 * CONTROL_SIZE_BYTES_MAX as u64,
+            )
+            .and_then(|bytes| {
+                bytes
+                    .map(|bytes| decoded(&bytes, "reading a checkpoint"))
+                    .transpose()
+            });
+        cut.checkpoint = if is_decided {
+            unless_damaged(checkpoint)?
+        } else {
+            checkpoint?
+        };
+        for SyncedLength { number, length } in cut.checkpoint.iter().flat_map(|file| &file.lengths) {
+            let known = cut.lengths.entry(*number).or_default();
+            *known = (*known).max(*length);
+        }
+        Ok(cut)
+    }
+
+    /// The files of a visit by their names alone, and how far they are durable.
+    pub(crate) fn found(&self, laptop: &LaptopId, set: SetSeq) -> Result<Cut, StoreError> {
         let folders = Folders::of(laptop);
         let folder = folders.incoming(set);
-        let names = self
-            .list(&folder)?
-            .into_iter()
-            .filter_map(|name| IncomingName::parse(&name).map(|parsed| (name, parsed)))
-            .collect();
-        let checkpoint: Option<CheckpointFile> = self
-            .read_if_there(&format!("{folder}/checkpoint"), 4 * CONTROL_SIZE_BYTES_MAX as u64)?
-            .map(|bytes| decoded(&bytes, "reading a checkpoint"))
-            .transpose()?;
-        let mut lengths = BTreeMap::new();
-        if let Some(bytes) =
-            self.read_if_there(&format!("{folder}/lengths"), crate::lengths::FILE_SIZE_BYTES_MAX)?
-        {
-            crate::lengths::read(&bytes, &mut lengths);
+        let (mut found, mut is_foreign) = (Vec::new(), false);
+        for file in self.list(&folder)? {
+            match (IncomingName::parse(&file), self.len(&format!("{folder}/{file}"))?) {
+                (Some(name), Some(length)) => found.push(Found { file, name, length }),
+                (None, Some(_)) if is_of_a_visit(&file) => {}
+                (_, None) | (None, Some(_)) => is_foreign = true,
+            }
         }
-        for SyncedLength { number, length } in checkpoint.iter().flat_map(|file| &file.lengths) {
-            let known = lengths.entry(*number).or_default();
-            *known = (*known).max(*length);
+        let mut lengths = BTreeMap::new();
+        // Without it everything may be salvaged as well: only what is whole after a power cut is not known before.
+        let path = format!("{folder}/lengths");
+        let bytes = self.read_if_there(&path, crate::lengths::FILE_SIZE_BYTES_MAX);
+        if let Some(bytes) = unless_damaged(bytes)? {
+            crate::lengths::read(&bytes, &mut lengths);
         }
         Ok(Cut {
             laptop: *laptop,
             folders,
             set,
             folder,
-            names,
-            checkpoint,
+            found,
+            is_foreign,
+            checkpoint: None,
             lengths,
         })
     }
@@ -258,15 +297,15 @@ impl Spool {
         &self,
         cut: &Cut,
         manifest: &Manifest,
-        held: &BTreeMap<(ObjectKind, Id), String>,
+        held: &BTreeMap<(ObjectKind, Id), &Found>,
     ) -> Result<(), StoreError> {
         let folder = cut.folders.pages(cut.set);
         self.make_dir(&folder)?;
         self.sync_dir(&cut.folders.sets())?;
         self.sync_dir(&cut.folders.set(cut.set))?;
         for page in &manifest.pages {
-            if let Some(name) = held.get(&(ObjectKind::Page, *page)) {
-                self.rename(&format!("{}/{name}", cut.folder), &format!("{folder}/{page}"))?;
+            if let Some(Found { file, .. }) = held.get(&(ObjectKind::Page, *page)) {
+                self.rename(&format!("{}/{file}", cut.folder), &format!("{folder}/{page}"))?;
             }
         }
         self.sync_dir(&folder)
@@ -279,7 +318,7 @@ impl Spool {
         cut: &Cut,
         manifest: &Manifest,
         kinds: &[ObjectKind],
-        held: &BTreeMap<(ObjectKind, Id), String>,
+        held: &BTreeMap<(ObjectKind, Id), &Found>,
     ) -> Result<(), StoreError> {
         let mut touched = BTreeSet::new();
         self.for_each_object(&cut.laptop, manifest, |entry| {
@@ -288,10 +327,11 @@ impl Spool {
             }
             let target = cut.folders.object(cut.set, entry.kind, &entry.id);
             if self.len(&target)? != Some(entry.length) {
-                let name = held
+                let Found { file, .. } = held
                     .get(&(entry.kind, entry.id))
+                    .filter(|found| found.length == entry.length)
                     .ok_or_else(|| damaged("sealing a set: an object is not there"))?;
-                self.rename(&format!("{}/{name}", cut.folder), &target)?;
+                self.rename(&format!("{}/{file}", cut.folder), &target)?;
             }
             touched.insert(parent(&target).to_owned());
             Ok(())
@@ -302,22 +342,25 @@ impl Spool {
 
 impl Cut {
     /// The closed objects, by what they are.
-    fn held(&self) -> BTreeMap<(ObjectKind, Id), String> {
-        let closed = |(file, name): &(String, IncomingName)| match name {
+    fn held(&self) -> BTreeMap<(ObjectKind, Id), &Found> {
+        let closed = |found: &Found| match found.name {
             IncomingName::Upload {
                 kind, id: Some(id), ..
-            } => Some(((*kind, *id), file.clone())),
-            IncomingName::Salvaged { id, .. } => Some(((ObjectKind::Pack, *id), file.clone())),
+            } => Some((kind, id)),
+            IncomingName::Salvaged { id, .. } => Some((ObjectKind::Pack, id)),
             IncomingName::Upload { id: None, .. } => None,
         };
-        self.names.iter().filter_map(closed).collect()
+        self.found
+            .iter()
+            .filter_map(|found| Some((closed(found)?, found)))
+            .collect()
     }
 
     /// The file of an upload, closed meanwhile or not.
     fn upload(&self, wanted: u32) -> Option<String> {
-        self.names.iter().find_map(|(file, name)| match name {
-            IncomingName::Upload { number, .. } if *number == wanted => {
-                Some(format!("{}/{file}", self.folder))
+        self.found.iter().find_map(|found| match found.name {
+            IncomingName::Upload { number, .. } if number == wanted => {
+                Some(format!("{}/{}", self.folder, found.file))
             }
             IncomingName::Upload { .. } | IncomingName::Salvaged { .. } => None,
         })

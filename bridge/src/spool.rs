@@ -64,12 +64,28 @@ pub enum Repair {
         /// Which set.
         set: SetSeq,
     },
-    /// A set in the spool cannot be read. It is left as it is, and its number is not given again.
+    /// A set in the spool cannot be read, and is left as it is; or what a crash left of a visit cannot: its packs wait
+    /// to be salvaged, the rest was put into the folder `unreadable/`. Its number is not given again.
     Unreadable {
         /// Whose.
         laptop: LaptopId,
         /// Which set.
         set: SetSeq,
+        /// Why.
+        why: String,
+    },
+    /// A file lay where a folder belongs. It was put into the folder `unreadable/`.
+    PutAside {
+        /// Whose.
+        laptop: LaptopId,
+        /// Its name.
+        name: &'static str,
+    },
+    /// The disk failed when this laptop's part of the spool was put right, or has no room for it. Nothing is lost; the
+    /// laptop's visits are refused until it works, and each tries it again.
+    Failed {
+        /// Whose.
+        laptop: LaptopId,
         /// Why.
         why: String,
     },
@@ -97,8 +113,9 @@ impl Spool {
     /// with the files. `now_ns` is the wall clock, nanoseconds since 1970.
     ///
     /// # Errors
-    /// [`StoreError::Disk`], [`StoreError::Full`], [`StoreError::Journal`]: nothing is lost; put the disk right and open
-    /// again. A set that cannot be read is no error but a [`Repair::Unreadable`].
+    /// [`StoreError::Disk`], [`StoreError::Journal`]: nothing is lost; put the disk right and open again. What cannot be
+    /// read or put right of one laptop is no error but a [`Repair::Unreadable`] or [`Repair::Failed`]: the hub serves
+    /// the others.
     pub fn open(
         disk: SharedDisk,
         journal: Journal,
@@ -114,7 +131,14 @@ impl Spool {
         };
         let mut repairs = Vec::new();
         for laptop in spool.laptops()? {
-            spool.repair(&laptop, now_ns, &mut repairs)?;
+            match spool.repair(&laptop, now_ns, &mut repairs) {
+                Err(error @ StoreError::Journal(_)) => return Err(error),
+                Err(error) => repairs.push(Repair::Failed {
+                    laptop,
+                    why: error.with_cause(),
+                }),
+                Ok(()) => {}
+            }
         }
         Ok((Arc::new(spool), repairs))
     }
@@ -342,6 +366,14 @@ pub(crate) fn decoded<T: serde::de::DeserializeOwned>(
     doing: &'static str,
 ) -> Result<T, StoreError> {
     serde_cbor::from_slice(bytes).map_err(|_| damaged(doing))
+}
+
+/// What is damaged is as good as not there: where something else says as much.
+pub(crate) fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(error) if error.is_damage() => Ok(None),
+        read => read,
+    }
 }
 
 pub(crate) fn encoded<T: serde::Serialize>(value: &T, doing: &'static str) -> Result<Vec<u8>, StoreError> {

@@ -11,7 +11,7 @@ use berth_wire::{Manifest, ObjectKind, OpenPack, TAILS_MAX, Tail, ToLaptop, Uplo
 use sha2::Digest;
 
 use crate::names::{Folders, IncomingName, TailName};
-use crate::seal::Cut;
+use crate::seal::{Cut, Found};
 use crate::visit::{Visit, mismatch};
 use crate::{LaptopId, Spool, StoreError};
 
@@ -43,7 +43,7 @@ impl Spool {
     /// Keeps the bytes of packs that belong to no set. True if there are any.
     pub(crate) fn keep_tails(&self, cut: &Cut, open: &[OpenPack]) -> Result<bool, StoreError> {
         let mut kept = false;
-        for (file, name) in &cut.names {
+        for Found { file, name, .. } in &cut.found {
             let IncomingName::Upload {
                 number,
                 kind: ObjectKind::Pack,
@@ -84,11 +84,11 @@ impl Spool {
 
     /// The tails that this set's salvaged packs were made of have served.
     pub(crate) fn drop_salvaged(&self, cut: &Cut, manifest: &Manifest) -> Result<(), StoreError> {
-        let made_of = |(_, name): &(String, IncomingName)| match name {
-            IncomingName::Salvaged { tail, id } => Some((*id, *tail)),
+        let made_of = |found: &Found| match found.name {
+            IncomingName::Salvaged { tail, id } => Some((id, tail)),
             IncomingName::Upload { .. } => None,
         };
-        let tail_of: BTreeMap<Id, UploadId> = cut.names.iter().filter_map(made_of).collect();
+        let tail_of: BTreeMap<Id, UploadId> = cut.found.iter().filter_map(made_of).collect();
         let mut served = BTreeSet::new();
         self.for_each_object(&cut.laptop, manifest, |entry| {
             served.extend(tail_of.get(&entry.id).copied());
@@ -104,9 +104,11 @@ impl Spool {
     }
 
     fn remove_tails(&self, cut: &Cut, which: impl Fn(&TailName) -> bool) -> Result<(), StoreError> {
-        for name in self.list(&cut.folders.tails())? {
-            if TailName::parse(&name).is_some_and(|tail| which(&tail)) {
-                self.remove(&format!("{}/{name}", cut.folders.tails()))?;
+        for name in self.tail_names(&cut.folders)?.iter().filter(|name| which(name)) {
+            let path = cut.folders.tail(name);
+            // What is no file is none of ours.
+            if self.len(&path)?.is_some() {
+                self.remove(&path)?;
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
     reason = "these are tests, and so are their helpers"
 )]
 
+mod damage;
 mod forwarding;
 mod hostile;
 mod hub;

@@ -9,9 +9,9 @@ use crate::laptop::Laptop;
 
 /// How far the laptop knows that its visit got.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
-struct Known {
-    checkpoint: bool,
-    receipt: bool,
+pub(crate) struct Known {
+    pub(crate) checkpoint: bool,
+    pub(crate) receipt: bool,
 }
 
 /// A visit with everything in it. Goes on whatever the hub says, as a laptop does whose messages are on their way.
@@ -48,7 +48,7 @@ fn story(hub: &Hub, laptop: &mut Laptop, finish: bool) -> Known {
 }
 
 /// After the hub's start: what the laptop was promised is there.
-fn check(hub: &Hub, laptop: &mut Laptop, known: Known, what: &str) {
+pub(crate) fn check(hub: &Hub, laptop: &mut Laptop, known: Known, what: &str) {
     hub.check_sets(laptop.id);
     let sets = hub.spool().sets(&laptop.id).unwrap();
     let sealed = sets.iter().find_map(|set| set.sealed());
@@ -129,7 +129,7 @@ fn a_power_cut_during_the_repair_is_repaired_too() {
             hub.power_cut(CutPolicy::Random(again));
             hub.disk
                 .cut_power_at_sync(hub.disk.syncs() + 2 * again, CutPolicy::Random(again));
-            if hub.start().is_ok() {
+            if hub.start().is_ok() && !hub.disk.is_off() {
                 break;
             }
         }
