@@ -31,40 +31,30 @@ pub struct IndexPack {
 }
 
 impl IndexFile {
-    /// The file's plaintext.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        json::to_vec(self)
-    }
-
-    /// Reads the file's plaintext.
-    ///
-    /// # Errors
-    /// [`OpenError::Json`], [`OpenError::Nesting`].
-    pub fn from_json(json: &[u8]) -> Result<Self, OpenError> {
-        json::from_slice(json)
-    }
-
     /// The file as it lies in `index/`.
     ///
     /// # Errors
     /// Those of [`seal_file`].
     pub fn seal(&self, key: &MasterKey, nonce: Nonce) -> Result<SealedFile, SealError> {
-        seal_file(key, nonce, &self.to_json())
+        seal_file(key, nonce, &json::to_vec(self))
     }
 
     /// Reads a file of `index/`. The caller has checked its name if that matters.
     ///
     /// # Errors
-    /// Those of [`open_file`] and [`IndexFile::from_json`].
+    /// Those of [`open_file`], [`OpenError::Json`], [`OpenError::Nesting`].
     pub fn open(key: &MasterKey, bytes: &[u8]) -> Result<Self, OpenError> {
-        Self::from_json(&open_file(key, bytes)?)
+        json::from_slice(&open_file(key, bytes)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn from_slice(json: &[u8]) -> Result<IndexFile, OpenError> {
+        json::from_slice(json)
+    }
 
     /// Written by restic 0.14 (shortened); the second blob stands for an uncompressed one.
     const WRITTEN_BY_RESTIC: &str = concat!(
@@ -77,8 +67,11 @@ mod tests {
 
     #[test]
     fn is_read_and_written_as_restic_does() {
-        let index = IndexFile::from_json(WRITTEN_BY_RESTIC.as_bytes()).unwrap();
-        assert_eq!(String::from_utf8(index.to_json()).unwrap(), WRITTEN_BY_RESTIC);
+        let index = from_slice(WRITTEN_BY_RESTIC.as_bytes()).unwrap();
+        assert_eq!(
+            String::from_utf8(json::to_vec(&index)).unwrap(),
+            WRITTEN_BY_RESTIC
+        );
         let raw: Vec<u32> = index.packs[0].blobs.iter().map(PackBlob::raw_length).collect();
         assert_eq!(raw, [2, 10]);
     }
@@ -86,17 +79,14 @@ mod tests {
     #[test]
     fn sealed_index_opens_again() {
         let key = MasterKey::from_bytes(&[7; 64]).unwrap();
-        let index = IndexFile::from_json(WRITTEN_BY_RESTIC.as_bytes()).unwrap();
+        let index = from_slice(WRITTEN_BY_RESTIC.as_bytes()).unwrap();
         let file = index.seal(&key, [1; 16]).unwrap();
         assert_eq!(IndexFile::open(&key, &file.bytes).unwrap(), index);
     }
 
     #[test]
     fn absent_lists_are_empty_and_other_json_is_refused() {
-        assert_eq!(
-            IndexFile::from_json(br#"{"packs":null}"#).unwrap(),
-            IndexFile::default()
-        );
+        assert_eq!(from_slice(br#"{"packs":null}"#).unwrap(), IndexFile::default());
         for json in [
             "",
             "{}",
@@ -104,7 +94,7 @@ mod tests {
             r#"{"packs":[{"id":"x","blobs":[]}]}"#,
             r#"{"packs":[],"supersedes":[1]}"#,
         ] {
-            assert!(IndexFile::from_json(json.as_bytes()).is_err(), "{json}");
+            assert!(from_slice(json.as_bytes()).is_err(), "{json}");
         }
     }
 }

@@ -53,40 +53,31 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The file's plaintext.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        json::to_vec(self)
-    }
-
-    /// Reads the file's plaintext. Fields of later restic versions are left out.
-    ///
-    /// # Errors
-    /// [`OpenError::Json`], [`OpenError::Nesting`].
-    pub fn from_json(json: &[u8]) -> Result<Self, OpenError> {
-        json::from_slice(json)
-    }
-
     /// The file as it lies in `snapshots/`.
     ///
     /// # Errors
     /// Those of [`seal_file`].
     pub fn seal(&self, key: &MasterKey, nonce: Nonce) -> Result<SealedFile, SealError> {
-        seal_file(key, nonce, &self.to_json())
+        seal_file(key, nonce, &json::to_vec(self))
     }
 
-    /// Reads a file of `snapshots/`. The caller has checked its name if that matters.
+    /// Reads a file of `snapshots/`. The caller has checked its name if that matters. Fields of later restic versions are
+    /// left out.
     ///
     /// # Errors
-    /// Those of [`open_file`] and [`Snapshot::from_json`].
+    /// Those of [`open_file`], [`OpenError::Json`], [`OpenError::Nesting`].
     pub fn open(key: &MasterKey, bytes: &[u8]) -> Result<Self, OpenError> {
-        Self::from_json(&open_file(key, bytes)?)
+        json::from_slice(&open_file(key, bytes)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn from_slice(json: &[u8]) -> Result<Snapshot, OpenError> {
+        json::from_slice(json)
+    }
 
     const FULL: &str = concat!(
         r#"{"time":"2026-11-22T15:43:53.620465707Z","#,
@@ -98,12 +89,12 @@ mod tests {
 
     #[test]
     fn is_read_and_written_as_restic_does() {
-        let snapshot = Snapshot::from_json(FULL.as_bytes()).unwrap();
+        let snapshot = from_slice(FULL.as_bytes()).unwrap();
         assert_eq!(snapshot.paths[1], "/a&b");
-        assert_eq!(String::from_utf8(snapshot.to_json()).unwrap(), FULL);
+        assert_eq!(String::from_utf8(json::to_vec(&snapshot)).unwrap(), FULL);
         let least = r#"{"time":"1970-01-01T00:00:00Z","tree":"6a670001222e37e6f04602c633f3e651d47eb4d7ca1cfb3e12f7e733d18f57f5","paths":[]}"#;
         assert_eq!(
-            Snapshot::from_json(least.as_bytes()).unwrap().to_json(),
+            json::to_vec(&from_slice(least.as_bytes()).unwrap()),
             least.as_bytes()
         );
     }
@@ -111,14 +102,14 @@ mod tests {
     #[test]
     fn sealed_snapshot_opens_again() {
         let key = MasterKey::from_bytes(&[7; 64]).unwrap();
-        let snapshot = Snapshot::from_json(FULL.as_bytes()).unwrap();
+        let snapshot = from_slice(FULL.as_bytes()).unwrap();
         let file = snapshot.seal(&key, [1; 16]).unwrap();
         assert_eq!(Snapshot::open(&key, &file.bytes).unwrap(), snapshot);
     }
 
     #[test]
     fn snapshot_without_a_tree_is_refused() {
-        assert!(Snapshot::from_json(br#"{"time":"1970-01-01T00:00:00Z","tree":null,"paths":[]}"#).is_err());
-        assert!(Snapshot::from_json(br#"{"tree":"x"}"#).is_err());
+        assert!(from_slice(br#"{"time":"1970-01-01T00:00:00Z","tree":null,"paths":[]}"#).is_err());
+        assert!(from_slice(br#"{"tree":"x"}"#).is_err());
     }
 }
