@@ -130,13 +130,17 @@ impl LaptopRepository {
     }
 
     fn write(&self, disk: &dyn Disk) -> std::io::Result<()> {
-        let mut bytes = Zeroizing::new(MAGIC.to_vec());
+        // Room for all of it, so that growing leaves no copy of the keys behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + self.config.len() + self.key_file.len()));
+        let room = bytes.capacity();
+        bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&*self.key.to_bytes());
         put_bytes(&mut bytes, &self.config);
         put_bytes(&mut bytes, &self.key_file);
         put_bytes(&mut bytes, self.recovery_key.as_str().as_bytes());
         let check = Id::of(&bytes);
         bytes.extend_from_slice(check.as_bytes());
+        debug_assert_eq!(bytes.capacity(), room, "it grew");
         berth_disk::replace(disk, PATH, &bytes)
     }
 

@@ -216,7 +216,8 @@ impl Scan {
             }
             FileKind::File => {
                 self.counts.files += 1;
-                self.counts.bytes += metadata.size;
+                // Sparse files may say to have 2^63 bytes each.
+                self.counts.bytes = self.counts.bytes.saturating_add(metadata.size);
             }
             FileKind::Folder
             | FileKind::Symlink
@@ -229,7 +230,7 @@ impl Scan {
             Some(_) | None => {
                 if metadata.kind == FileKind::File {
                     self.counts.files_changed += 1;
-                    self.counts.bytes_changed += metadata.size;
+                    self.counts.bytes_changed = self.counts.bytes_changed.saturating_add(metadata.size);
                     changed(Changed {
                         path: &path,
                         metadata: &metadata,

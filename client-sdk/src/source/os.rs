@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::{FileKind, Metadata, Source, SourceFile, Timestamp, Xattrs};
 
@@ -68,9 +69,10 @@ impl Source for OsSource {
     fn open(&self, path: &Path) -> io::Result<Box<dyn SourceFile>> {
         // NONBLOCK: a fifo put in the file's place must not make us wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
+        let open = |flags| retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
+        let file = match open(flags | OFlags::NOATIME) {
             // Only the owner may leave the access time alone.
-            Err(rustix::io::Errno::PERM) => rustix::fs::open(path, flags, Mode::empty())?,
+            Err(Errno::PERM) => open(flags)?,
             opened => opened?,
         };
         let file = File::from(file);
