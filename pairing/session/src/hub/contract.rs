@@ -16,7 +16,7 @@ pub struct SessionId(pub u64);
 pub enum HubInput {
     /// Something happened in the air.
     Radio(Event),
-    /// Time has passed; due at [`HubSession::next_at`].
+    /// Time has passed; due at [`super::HubSession::next_at`].
     Tick,
     /// Send this frame. Ignored if the session has ended.
     Frame {

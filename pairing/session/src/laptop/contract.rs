@@ -27,11 +27,12 @@ pub enum Goal {
 pub enum LaptopInput {
     /// Something happened in the air.
     Radio(Event),
-    /// Time has passed; due at [`LaptopSession::next_at`].
+    /// Time has passed; due at [`super::LaptopSession::next_at`].
     Tick,
     /// The peer of [`LaptopEffect::Store`] is stored durably (`false`: could not be).
     Stored(bool),
-    /// Send this frame, of at least one byte, over the link. Only while it is up, and only within [`LaptopSession::room_bytes`].
+    /// Send this frame, of at least one byte, over the link. Only while it is up, and only within
+    /// [`super::LaptopSession::room_bytes`].
     Frame(Bytes),
     /// End the session: say goodbye, give the network back.
     Leave,
