@@ -1,13 +1,13 @@
 //! Something in one laptop's part of the spool is not what the hub put there: the others are served, nothing is deleted,
 //! and the laptop's next visit works, or is refused for as long as the disk fails.
 
-use berth_bridge::{Input, Repair, Spool};
+use berth_bridge::{Repair, Spool};
 use berth_disk::Disk as _;
 use berth_radio_sim::{DiskFaults, SimDisk};
 use berth_repository::Id;
 use berth_wire::{ObjectKind, Refusal, SetKind, SetSeq, ToHub, ToLaptop};
 
-use crate::hub::{Hub, NOW_NS};
+use crate::hub::Hub;
 use crate::laptop::{Laptop, noise};
 use crate::power::{Known, check};
 

@@ -231,6 +231,38 @@ fn a_pack_that_vanished_is_sent_again_before_the_next_snapshot() {
 }
 
 #[test]
+fn what_somebody_deletes_meanwhile_is_there_again_before_snapshot_and_receipt() {
+    for kind in [ObjectKind::Pack, ObjectKind::Index] {
+        for delete_after in 0.. {
+            let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
+            three_sets(&hub, &mut laptop);
+            let mut upstream = Memory::default();
+            let mut forwarder = Forwarder::new(hub.spool().clone(), laptop.id);
+            let mut steps = 0;
+            loop {
+                let published = upstream.published.len();
+                let progress = forwarder.step(&mut upstream, NOW_NS).unwrap();
+                let is_done = matches!(progress, Progress::Forwarded { .. });
+                if is_done || upstream.published.len() > published {
+                    check(&hub, &laptop, &upstream);
+                }
+                if is_done {
+                    break;
+                }
+                if steps == delete_after {
+                    let gone = upstream.objects.keys().find(|(one, _)| *one == kind).copied();
+                    gone.map(|gone| upstream.objects.remove(&gone));
+                }
+                steps += 1;
+            }
+            if steps < delete_after {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_young_lock_stops_the_publication_and_an_old_one_does_not() {
     let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
     three_sets(&hub, &mut laptop);

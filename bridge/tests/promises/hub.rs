@@ -28,6 +28,8 @@ pub(crate) struct Hub {
     pub(crate) spool: Option<Arc<Spool>>,
     pub(crate) repairs: Vec<Repair>,
     pub(crate) opened: Option<Opened>,
+    /// The wall clock at its next start.
+    pub(crate) now_ns: i64,
     pub(crate) folder: tempfile::TempDir,
     lives: u32,
 }
@@ -40,6 +42,7 @@ impl Hub {
             spool: None,
             repairs: Vec::new(),
             opened: None,
+            now_ns: NOW_NS,
             folder: tempfile::tempdir().unwrap(),
             lives: 0,
         };
@@ -62,7 +65,7 @@ impl Hub {
         let (journal, opened) = Journal::open(self.journal(), Some(keep))?;
         self.opened = Some(opened);
         let identity = Arc::clone(&self.identity);
-        let (spool, repairs) = Spool::open(Arc::new(self.disk.clone()), journal, identity, NOW_NS)?;
+        let (spool, repairs) = Spool::open(Arc::new(self.disk.clone()), journal, identity, self.now_ns)?;
         self.spool = Some(spool);
         self.repairs = repairs;
         Ok(())

@@ -2,7 +2,7 @@
 
 use berth_bridge::Input;
 use berth_radio_sim::CutPolicy;
-use berth_wire::{ObjectKind, SetKind};
+use berth_wire::{ObjectKind, SetKind, ToLaptop};
 
 use crate::hub::Hub;
 use crate::laptop::Laptop;
@@ -116,6 +116,58 @@ fn what_was_acknowledged_survives_a_power_cut_at_every_sync() {
             check(&hub, &mut laptop, known, &what);
         }
     }
+}
+
+#[test]
+fn a_power_cut_while_the_commit_is_written_leaves_the_set_of_the_checkpoint_or_the_complete_one() {
+    // Of what one sync of the folder would make durable any part may be left.
+    for seed in 0..10 {
+        for ahead in 3..7 {
+            let (mut hub, mut laptop) = (Hub::new(), Laptop::new(1));
+            let mut visit = laptop.visit(&hub);
+            visit.open_set();
+            let pack = visit.open(ObjectKind::Pack, false);
+            visit.chunk(pack, 4_000);
+            let checkpoint = visit.checkpoint(&[pack]);
+            visit.chunk(pack, 2_000);
+            visit.close(pack);
+            let policy = CutPolicy::Random(seed);
+            hub.disk.cut_power_at_sync(hub.disk.syncs() + ahead, policy);
+            let receipt = visit.commit();
+            drop(visit);
+            hub.cut_and_start(policy);
+            let known = Known { checkpoint, receipt };
+            check(
+                &hub,
+                &mut laptop,
+                known,
+                &format!("{policy:?}, {ahead} syncs ahead"),
+            );
+        }
+    }
+}
+
+#[test]
+fn the_hubs_word_for_a_set_is_the_same_after_a_power_cut() {
+    let (mut hub, mut laptop) = (Hub::new(), Laptop::new(1));
+    let mut visit = laptop.visit(&hub);
+    visit.open_set();
+    assert!(visit.commit());
+    let receipts = visit.session.heard.iter().filter_map(|heard| match heard {
+        ToLaptop::Receipt { receipt } => Some(receipt.clone()),
+        _ => None,
+    });
+    let given: Vec<_> = receipts.collect();
+    drop(visit);
+    hub.power_cut(CutPolicy::LoseAll);
+    hub.now_ns += 1_000_000_000;
+    hub.start().unwrap();
+    let sets = hub.spool().sets(&laptop.id).unwrap();
+    let kept: Vec<_> = sets
+        .iter()
+        .filter_map(|set| Some(set.sealed()?.receipt.clone()))
+        .collect();
+    assert_eq!(kept, given);
 }
 
 #[test]
