@@ -36,7 +36,7 @@ use berth_radio::Time;
 use berth_repository::Id;
 use berth_wire::{SetRef, SetSeq, ToHub, ToLaptop, encode};
 
-use self::checkpoint::Budget;
+use self::checkpoint::{Budget, Reach};
 use self::first::Newest;
 use self::marks::{Due, MarkKind, Marks};
 use self::memory::{CatalogueRef, Memory};
@@ -348,9 +348,7 @@ impl Visit {
                 self.request_mark();
             }
             if work.is_between_files()
-                && let Some(due) = self
-                    .marks
-                    .due(now, work.sink.bytes_queued, work.report.bytes_stored)
+                && let Some(due) = self.due(now, &work)
             {
                 self.mark(now, &mut work, &opened, due)?;
             }
@@ -363,29 +361,58 @@ impl Visit {
             if let Some(catalogue) = work.step(now_ns)? {
                 return self.close(work, opened, catalogue);
             }
+            self.budget.look(&mut work, self.progress.bytes_changed);
         }
         // Before any of it is sent: what arrives can be salvaged only if the log has it.
         work.sink.log.flush()?;
         Ok(Phase::Work(work, opened))
     }
 
+    fn due(&mut self, now: Time, work: &Work) -> Option<Due> {
+        let (queued, stored) = (work.sink.bytes_queued, work.report.bytes_stored);
+        match self.marks.due(now, queued, stored) {
+            Some(Due::Requested) => Some(Due::Requested),
+            _ if self.marks.would_double(stored)
+                && self.budget.is_last_chance(work, self.progress.bytes_changed) =>
+            {
+                Some(Due::LastChance)
+            }
+            due => due,
+        }
+    }
+
     /// Queues a checkpoint where the budget has room for it; else a flush, where that is honest or long overdue.
     fn mark(&mut self, now: Time, work: &mut Work, opened: &Opened, due: Due) -> Result<(), VisitError> {
-        let stored = work.report.bytes_stored;
-        let kind = if self
-            .budget
-            .allows(work, self.progress.bytes_changed, due == Due::Requested)
-        {
-            MarkKind::Checkpoint
-        } else if due != Due::Regular || self.marks.flush_is_honest(stored) {
-            MarkKind::Flush
-        } else {
-            return Ok(());
+        let (stored, changed) = (work.report.bytes_stored, self.progress.bytes_changed);
+        let reach = match due {
+            Due::Requested => self.budget.reach(work, changed),
+            Due::LastChance => Some(Reach::Now),
+            Due::Regular | Due::Overdue => self.budget.allows(work, changed).then_some(Reach::Now),
         };
+        let covered = match reach {
+            Some(Reach::Now) => stored,
+            Some(Reach::Earlier { bytes_stored, .. }) => bytes_stored,
+            None => 0,
+        };
+        // The checkpoint that is there may be the better one.
+        let reach = reach.filter(|_| covered > self.marks.restorable || covered == stored);
+        if reach.is_none() && due == Due::Regular && !self.marks.flush_is_honest(stored) {
+            return Ok(());
+        }
         work.sink.fill(true)?;
-        let mark = self.marks.begin(now, kind, work.sink.bytes_queued, stored);
-        if kind == MarkKind::Checkpoint {
-            checkpoint::make(&self.base, work, opened, mark, &mut self.budget)
+        if reach.is_some() && matches!(due, Due::Requested | Due::LastChance) {
+            work.sink.finish()?;
+        }
+        let kind = if reach.is_some() {
+            MarkKind::Checkpoint
+        } else {
+            MarkKind::Flush
+        };
+        let mark = self
+            .marks
+            .begin(now, kind, work.sink.bytes_queued, stored, covered);
+        if let Some(reach) = reach {
+            checkpoint::make(&self.base, work, opened, mark, reach, &mut self.budget)
         } else {
             work.sink.log.sync()?;
             work.sink.control(ToHub::Flush { mark });

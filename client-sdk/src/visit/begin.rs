@@ -197,6 +197,7 @@ impl Visit {
             },
             first: newest.into_files(scan_counts.bytes_changed),
             done_first: BTreeMap::new(),
+            first_left: 0,
             first_size_bytes: 0,
             frames: Vec::new(),
             reading: None,

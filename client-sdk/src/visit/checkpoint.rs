@@ -2,7 +2,8 @@
 //!
 //! Place: [`super::marks`] says when -> [`make`] queues the objects and the `Checkpoint` message.
 //! Invariant: the log and the catalogue that go with a checkpoint are synced before it is queued; what it is made of goes
-//! to the hub as provisional and never into the set; its bytes stay within the budget.
+//! to the hub as provisional and never into the set; its bytes stay within the budget. Where that is too small for the
+//! trees of all that is done, a checkpoint that was asked for covers what was done at an earlier moment.
 
 use berth_repository::{
     BlobKind, COMPRESSION_LEVEL, Id, IndexFile, IndexPack, PackBuilder, PackError, Sealer,
@@ -14,21 +15,27 @@ use super::log::Record;
 use super::memory::CatalogueRef;
 use super::overlay::Overlay;
 use super::sink::Sink;
-use super::work::Work;
+use super::work::{Moment, Work};
 use super::{Base, Opened, VisitError};
+use crate::chunker::CHUNK_SIZE_BYTES_AVERAGE;
 
 /// What all checkpoints of a visit may cost, in thousandths of what the visit sends: with what a cut costs besides
-/// (headers sent anew, trees of folders in the middle) it stays below 2 % (promise 2).
-const BUDGET_PER_MILLE: u64 = 12;
+/// it stays below 2 % (promise 2).
+const BUDGET_PER_MILLE: u64 = 16;
 
 /// Of what was sent so far, for marks that nobody asked for: the rest is kept for the user who leaves.
 const REGULAR_PER_MILLE: u64 = 9;
 
-/// Allowed in any visit, however little it sends: far less than the one chunk that a cut may cost.
-const ALWAYS_BYTES: u64 = 16 * 1024;
+/// Allowed in any visit, however little it sends: half of the one chunk that a cut may cost.
+const ALWAYS_BYTES: u64 = CHUNK_SIZE_BYTES_AVERAGE as u64 / 2;
 
-/// Raw JSON of trees shrinks to about this share when it is compressed: ids are random, all else is not.
-const TREE_SHRINKS: u64 = 3;
+/// Of the whole budget, for marks that nobody asked for where a regular one is too dear, in eighths: to be taken between
+/// these two.
+const LAST_CHANCE_EIGHTHS: (u64, u64) = (1, 3);
+
+/// Raw JSON of trees shrinks at least to this share when it is compressed: ids are random, names may be, all else is
+/// not. Where names are alike it is a sixth.
+const TREE_SHRINKS: u64 = 4;
 
 /// An entry of the index, compressed and sealed: its id, two numbers.
 const INDEX_ENTRY_BYTES: u64 = 45;
@@ -46,22 +53,75 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Whether a checkpoint may be made now.
-    pub(super) fn allows(self, work: &Work, bytes_changed: u64, is_requested: bool) -> bool {
+    /// Whether a checkpoint that nobody asked for may be made now, and its packs go on.
+    pub(super) fn allows(self, work: &Work, bytes_changed: u64) -> bool {
         let queued = work.sink.bytes_queued;
-        let expected = expected_bytes(queued, work.report.progress.bytes_done, bytes_changed);
-        let allowed = if is_requested {
-            expected * BUDGET_PER_MILLE / 1000 + ALWAYS_BYTES
-        } else {
-            (queued * REGULAR_PER_MILLE + expected) / 1000 + ALWAYS_BYTES / 4
-        };
-        self.spent + cost(work) <= allowed
+        let expected = expected_bytes(work, bytes_changed);
+        let allowed = (queued * REGULAR_PER_MILLE + expected) / 1000 + ALWAYS_BYTES / 16;
+        self.spent + packs_cost(&work.sink) + trees_cost(work) <= allowed
+    }
+
+    /// Whether one before which the packs end should be made, though nobody asked for it: where folders are flat and
+    /// files tiny no regular one is ever allowed.
+    pub(super) fn is_last_chance(self, work: &Work, bytes_changed: u64) -> bool {
+        let cost = trees_cost(work);
+        let eighth = self.whole(work, bytes_changed) / 8;
+        cost >= eighth * LAST_CHANCE_EIGHTHS.0 && self.spent + cost <= eighth * LAST_CHANCE_EIGHTHS.1
+    }
+
+    /// To be called between two entries: remembers the moment if the user could leave now.
+    pub(super) fn look(self, work: &mut Work, bytes_changed: u64) {
+        let cost = trees_cost(work);
+        let bytes_stored = work.report.bytes_stored;
+        if work.reading.is_none()
+            && self.spent + cost <= self.whole(work, bytes_changed)
+            && let Some(frame) = work.frames.last_mut()
+        {
+            frame.affordable = Some(Moment {
+                out: frame.out.len(),
+                at: frame.at,
+                bytes_stored,
+                cost,
+            });
+        }
+    }
+
+    /// What a checkpoint for the user who leaves can cover.
+    pub(super) fn reach(self, work: &Work, bytes_changed: u64) -> Option<Reach> {
+        let left = self.whole(work, bytes_changed).saturating_sub(self.spent);
+        if trees_cost(work) <= left {
+            return Some(Reach::Now);
+        }
+        let moments = work.frames.iter().enumerate().rev();
+        moments
+            .filter_map(|(depth, frame)| Some((depth, frame.affordable?)))
+            .find(|(_, moment)| moment.cost <= left)
+            .map(|(depth, moment)| Reach::Earlier {
+                depth,
+                bytes_stored: moment.bytes_stored,
+            })
+    }
+
+    fn whole(self, work: &Work, bytes_changed: u64) -> u64 {
+        expected_bytes(work, bytes_changed) * BUDGET_PER_MILLE / 1000 + ALWAYS_BYTES
     }
 }
 
+/// Up to where a checkpoint covers what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    Now,
+    /// Up to the affordable moment of the folder that deep.
+    Earlier {
+        depth: usize,
+        bytes_stored: u64,
+    },
+}
+
 /// What the visit will have sent at its end, from the share of changed bytes that is done.
-fn expected_bytes(queued: u64, done: u64, changed: u64) -> u64 {
-    const ENOUGH_TO_TELL_BYTES: u64 = 1024 * 1024;
+fn expected_bytes(work: &Work, changed: u64) -> u64 {
+    const ENOUGH_TO_TELL_BYTES: u64 = 256 * 1024;
+    let (queued, done) = (work.sink.bytes_queued, work.report.progress.bytes_done);
     if done < ENOUGH_TO_TELL_BYTES {
         return queued.max(changed / 4);
     }
@@ -69,9 +129,9 @@ fn expected_bytes(queued: u64, done: u64, changed: u64) -> u64 {
     u64::try_from(expected).unwrap_or(u64::MAX / 1000)
 }
 
-/// About how many bytes a checkpoint would take now.
-fn cost(work: &Work) -> u64 {
-    let sink = &work.sink;
+/// About how many bytes a checkpoint would take now for packs that go on. Where they end before it, what is sent of
+/// them stays.
+fn packs_cost(sink: &Sink) -> u64 {
     let open = [&sink.data, &sink.trees].into_iter().flatten();
     let (headers, blobs) = open.fold((0, 0), |(headers, blobs), open| {
         (
@@ -85,6 +145,12 @@ fn cost(work: &Work) -> u64 {
     } else {
         sink.unlisted_blobs
     };
+    headers + (blobs + unlisted) * INDEX_ENTRY_BYTES
+}
+
+/// And for all else.
+fn trees_cost(work: &Work) -> u64 {
+    let contents = &work.sink.contents;
     let trees: u64 = work
         .frames
         .iter()
@@ -101,14 +167,14 @@ fn cost(work: &Work) -> u64 {
         .as_ref()
         .map_or(0, |reading| reading.file.chunks.len() as u64 * 36);
     // Folders that the second pass has come by are among them: better too much than too little.
-    let first_folders = if work.done_first.is_empty() {
+    let first_folders = if work.first_left == 0 {
         0
     } else {
         work.first_size_bytes / 2
     };
-    let first = work.done_first.len() as u64 * FIRST_FILE_BYTES + first_folders;
-    let contents = sink.contents.tail.len() as u64 * 45 + sink.contents.pages.len() as u64 * 34;
-    headers + (blobs + unlisted) * INDEX_ENTRY_BYTES + trees + reading + first + contents + FIXED_BYTES
+    let first = work.first_left as u64 * FIRST_FILE_BYTES + first_folders;
+    let contents = contents.tail.len() as u64 * 45 + contents.pages.len() as u64 * 34;
+    trees + reading + first + contents + FIXED_BYTES
 }
 
 /// Queues a checkpoint.
@@ -117,13 +183,18 @@ pub(super) fn make(
     work: &mut Work,
     opened: &Opened,
     mark: Mark,
+    reach: Reach,
     budget: &mut Budget,
 ) -> Result<(), VisitError> {
     if work.sink.index_is_due() {
         work.sink.send_index()?;
     }
     let queued_before = work.sink.bytes_queued;
-    let overlay = Overlay::make(work)?;
+    let depth = match reach {
+        Reach::Now => None,
+        Reach::Earlier { depth, .. } => Some(depth),
+    };
+    let overlay = Overlay::make(work, depth)?;
     let sink = &mut work.sink;
     let mut contents = sink.contents.clone();
     let mut index = IndexFile {

@@ -35,6 +35,8 @@ struct Pending {
     mark: Mark,
     kind: MarkKind,
     bytes_stored: u64,
+    /// With a checkpoint: of these, what it covers.
+    bytes_covered: u64,
     was_requested: bool,
 }
 
@@ -61,6 +63,8 @@ pub(super) enum Due {
     Regular,
     /// So much is at risk that a flush is better than nothing.
     Overdue,
+    /// Little is restorable, and soon a checkpoint takes more than may be spent.
+    LastChance,
 }
 
 impl Marks {
@@ -101,19 +105,32 @@ impl Marks {
         }
     }
 
+    /// Whether a checkpoint would make at least twice as much restorable as the last one did.
+    pub(super) fn would_double(&self, stored: u64) -> bool {
+        self.pending.is_none() && stored >= (2 * self.restorable).max(1)
+    }
+
     /// Whether a flush would leave enough of what it acknowledges restorable, though no checkpoint goes with it.
     pub(super) fn flush_is_honest(&self, stored: u64) -> bool {
         stored / 100 * 95 <= self.restorable
     }
 
-    /// The number of the next mark, as it is queued.
-    pub(super) fn begin(&mut self, now: Time, kind: MarkKind, queued: u64, stored: u64) -> Mark {
+    /// The number of the next mark, as it is queued. A checkpoint covers `covered` bytes of those stored.
+    pub(super) fn begin(
+        &mut self,
+        now: Time,
+        kind: MarkKind,
+        queued: u64,
+        stored: u64,
+        covered: u64,
+    ) -> Mark {
         self.last += 1;
         let mark = Mark(self.last);
         self.pending = Some(Pending {
             mark,
             kind,
             bytes_stored: stored,
+            bytes_covered: covered,
             was_requested: self.requested,
         });
         (self.queued_at_last, self.last_at, self.stored_at_last) = (queued, now, Some((kind, stored)));
@@ -129,7 +146,7 @@ impl Marks {
         };
         self.acknowledged = pending.bytes_stored;
         if pending.kind == MarkKind::Checkpoint {
-            self.restorable = pending.bytes_stored;
+            self.restorable = pending.bytes_covered;
         }
         if pending.was_requested {
             (self.requested, self.request_done) = (false, true);

@@ -2,9 +2,10 @@
 //!
 //! Place: [`super::checkpoint`] -> [`Overlay`] -> provisional trees, and blocks of the catalogue that would go with them.
 //! Invariant: what was not reached keeps its previous version; a file in the middle is there under a marked name, never
-//! under its own; nothing of the work under way is changed.
+//! under its own; nothing of the work under way is changed. Where an earlier moment is asked for, all is as it was then.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -13,8 +14,9 @@ use berth_repository::{Id, TreeWriter};
 use super::VisitError;
 use super::file::xattrs_of;
 use super::node::node;
-use super::work::{Frame, Reading, Work};
+use super::work::{Frame, Moment, Reading, Work};
 use crate::catalogue::BlockRef;
+use crate::encoding::Reader;
 use crate::entry::{Content, Entry};
 use crate::scan::{Found, OldEntries};
 use crate::{Metadata, Source};
@@ -45,25 +47,88 @@ struct Folder {
     beginning: Option<Entry>,
 }
 
+/// What is done of a folder, up to where.
+struct Start {
+    folder: Folder,
+    last: Vec<u8>,
+    at: usize,
+}
+
+impl Start {
+    fn now(frame: &Frame, beginning: Option<Entry>) -> Self {
+        let folder = Folder {
+            out: frame.out.clone(),
+            tree: frame.tree.clone(),
+            weight: frame.weight,
+            beginning,
+        };
+        Self {
+            folder,
+            last: frame.last.clone(),
+            at: frame.at,
+        }
+    }
+
+    fn earlier(frame: &Frame, moment: Moment, source: &dyn Source) -> Result<Self, VisitError> {
+        let mut folder = Folder {
+            out: Vec::with_capacity(moment.out),
+            tree: TreeWriter::new(),
+            weight: 0,
+            beginning: None,
+        };
+        let mut last = Vec::new();
+        let mut done = Reader(frame.out.get(..moment.out).unwrap_or_default());
+        while !done.is_empty() {
+            let entry = Entry::take(&mut done)
+                .map_err(|damaged| io::Error::new(io::ErrorKind::InvalidData, damaged))?;
+            folder.push(&entry, source, &frame.path)?;
+            last = entry.name;
+        }
+        Ok(Self {
+            folder,
+            last,
+            at: moment.at,
+        })
+    }
+}
+
 impl Overlay {
-    pub(super) fn make(work: &mut Work) -> Result<Self, VisitError> {
+    /// Of what is done now or, with `depth`, of what was at the affordable moment of the folder that deep.
+    pub(super) fn make(work: &mut Work, depth: Option<usize>) -> Result<Self, VisitError> {
         let frames = std::mem::take(&mut work.frames);
-        let made = Self::of_frames(work, &frames);
+        let made = match depth.and_then(|depth| frames.get(..=depth)) {
+            None => {
+                let beginning = work.reading.as_ref().and_then(beginning_of);
+                Self::of_frames(work, &frames, None, beginning)
+            }
+            Some(frames) => {
+                let moment = frames.last().and_then(|frame| frame.affordable);
+                Self::of_frames(work, frames, moment, None)
+            }
+        };
         work.frames = frames;
         made
     }
 
-    fn of_frames(work: &mut Work, frames: &[Frame]) -> Result<Self, VisitError> {
+    fn of_frames(
+        work: &mut Work,
+        frames: &[Frame],
+        mut moment: Option<Moment>,
+        mut beginning: Option<Entry>,
+    ) -> Result<Self, VisitError> {
         let mut overlay = Self {
             trees: Vec::new(),
             tree: Id::of(b""),
             block: BlockRef { offset: 0, length: 0 },
             weight: 0,
         };
-        let mut beginning = work.reading.as_ref().and_then(beginning_of);
         let mut below: Option<Entry> = None;
         for frame in frames.iter().rev() {
-            let done = overlay.folder(work, frame, below.take(), beginning.take(), 0)?;
+            let start = match moment.take() {
+                Some(moment) => Start::earlier(frame, moment, &*work.source)?,
+                None => Start::now(frame, beginning.take()),
+            };
+            let done = overlay.folder(work, frame, start, below.take(), 0)?;
             match frame.metadata {
                 Some(metadata) => below = Some(overlay.entry(work, frame, metadata, done)?),
                 None => {
@@ -80,19 +145,14 @@ impl Overlay {
         &mut self,
         work: &mut Work,
         frame: &Frame,
+        start: Start,
         mut below: Option<Entry>,
-        beginning: Option<Entry>,
         depth: usize,
     ) -> Result<Folder, VisitError> {
-        let mut folder = Folder {
-            out: frame.out.clone(),
-            tree: frame.tree.clone(),
-            weight: frame.weight,
-            beginning,
-        };
+        let mut folder = start.folder;
         let mut old = OldEntries::read(&mut work.catalogue, frame.old)?.unwrap_or_default();
-        old.skip(&frame.last);
-        let mut rest = frame.rest();
+        old.skip(&start.last);
+        let mut rest = frame.rest(start.at);
         loop {
             let (name, found) = match (below.take(), rest.next()?) {
                 (Some(below), next) => {
@@ -149,7 +209,7 @@ impl Overlay {
                 }
                 let records = work.scan.read(block)?;
                 let frame = Frame::new(path, name, Some(metadata), records, old);
-                let folder = self.folder(work, &frame, None, None, depth + 1)?;
+                let folder = self.folder(work, &frame, Start::now(&frame, None), None, depth + 1)?;
                 self.entry(work, &frame, metadata, folder).map(Some)
             }
         }

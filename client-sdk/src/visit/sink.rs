@@ -276,7 +276,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Ends the packs and sends the last index.
+    /// Ends the packs and sends an index of all that none lists yet.
     pub(super) fn finish(&mut self) -> Result<(), VisitError> {
         self.fill(true)?;
         self.close_pack(BlobKind::Data)?;

@@ -41,8 +41,9 @@ pub(super) struct Work {
     pub(super) report: Report,
     /// Still to be read in the first pass.
     pub(super) first: VecDeque<FirstFile>,
-    /// Read in the first pass and not yet come by, by path.
+    /// Read in the first pass, by path, and how many of them the second pass has not come by.
     pub(super) done_first: BTreeMap<PathBuf, Entry>,
+    pub(super) first_left: usize,
     /// What their folders take in the catalogue, a folder counted for each of its files.
     pub(super) first_size_bytes: u64,
     /// From `/` to where the second pass is.
@@ -69,6 +70,20 @@ pub(super) struct Frame {
     pub(super) weight: u64,
     /// Name of its last entry that is done.
     pub(super) last: Vec<u8>,
+    /// The last moment in it at which the user could have left with all that was done.
+    pub(super) affordable: Option<Moment>,
+}
+
+/// A moment of the visit, when the folder that has it was the one it was in, between two of its entries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// Bytes of the folder's entries in the new catalogue.
+    pub(super) out: usize,
+    /// As in the frame.
+    pub(super) at: usize,
+    pub(super) bytes_stored: u64,
+    /// What its trees would take.
+    pub(super) cost: u64,
 }
 
 /// A file being read, and what it counts for.
@@ -97,6 +112,7 @@ impl Frame {
             tree: TreeWriter::new(),
             weight: 0,
             last: Vec::new(),
+            affordable: None,
         }
     }
 
@@ -113,10 +129,10 @@ impl Frame {
         Ok(Some(found))
     }
 
-    /// The entries that are not reached yet.
-    pub(super) fn rest(&self) -> Rest<'_> {
+    /// The entries from `at` on.
+    pub(super) fn rest(&self, at: usize) -> Rest<'_> {
         Rest {
-            reader: Reader(self.records.get(self.at..).unwrap_or_default()),
+            reader: Reader(self.records.get(at..).unwrap_or_default()),
             next: None,
         }
     }
@@ -213,8 +229,9 @@ impl Work {
         };
         let path = frame.path.join(OsStr::from_bytes(&name));
         if metadata.kind == FileKind::File {
-            if let Some(entry) = self.done_first.remove(&path) {
-                return frame.push(&entry, &*self.source);
+            if let Some(entry) = self.done_first.get(&path) {
+                self.first_left -= 1;
+                return frame.push(entry, &*self.source);
             }
             return match self.open(path.clone(), name.clone(), metadata, false, now_ns) {
                 Ok(entry) => self.file_done(entry, false),
@@ -328,6 +345,7 @@ impl Work {
         match (entry, self.frames.last_mut()) {
             (Some(entry), _) if is_first => {
                 self.done_first.insert(self.report.progress.path.clone(), entry);
+                self.first_left += 1;
                 Ok(())
             }
             (Some(entry), Some(frame)) => frame.push(&entry, &*self.source),
