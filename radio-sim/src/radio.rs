@@ -69,7 +69,7 @@ impl SharedAir {
         }))
     }
 
-    /// A new radio in this air. It leaves the air when it is dropped.
+    /// A new radio in this air, beside others of that name. It leaves the air when it is dropped.
     ///
     /// # Errors
     /// [`AttachError`].
@@ -98,7 +98,7 @@ impl SharedAir {
         self.0.clock.now()
     }
 
-    pub(crate) fn attach(&self, name: &str) -> Result<PortId, AttachError> {
+    fn attach(&self, name: &str) -> Result<PortId, AttachError> {
         let mut state = self.lock();
         let port = state.air.attach_paced(name)?;
         while state.boxes.len() <= port.index() {
@@ -113,7 +113,7 @@ impl SharedAir {
         Ok(port)
     }
 
-    pub(crate) fn detach(&self, port: PortId) {
+    fn detach(&self, port: PortId) {
         let now = self.0.clock.now();
         let mut state = self.lock();
         state.turn(now);
@@ -128,14 +128,8 @@ impl SharedAir {
         state.ring_everyone();
     }
 
-    pub(crate) fn is_attached(&self, port: PortId) -> bool {
-        self.lock()
-            .boxes
-            .get(port.index())
-            .is_some_and(|mailbox| mailbox.open)
-    }
-
-    pub(crate) fn command(&self, port: PortId, command: Command) {
+    /// What [`Radio::command`] of the radio at `port` does, for another thread than that of its driver.
+    pub fn command(&self, port: PortId, command: Command) {
         let now = self.0.clock.now();
         let mut state = self.lock();
         state.turn(now);
@@ -146,7 +140,7 @@ impl SharedAir {
     }
 
     /// The next event of a port; `None` at the deadline, or at once when the port has been detached.
-    pub(crate) fn event(&self, port: PortId, deadline: Time) -> Option<Event> {
+    fn event(&self, port: PortId, deadline: Time) -> Option<Event> {
         let mut state = self.lock();
         loop {
             let now = self.0.clock.now();

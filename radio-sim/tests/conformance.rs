@@ -1,20 +1,17 @@
-//! The simulated radios hold what every radio promises: on virtual time, in threads, and through a socket.
+//! The simulated radios hold what every radio promises: on virtual time, and in threads.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::os::unix::net::UnixStream;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use berth_radio::Radio;
 use berth_radio::conformance::{Bench, Broken, Role, check_all};
-use berth_radio_sim::{Air, Clock, Faults, Profile, RemoteRadio, SharedAir, VirtualClock, serve};
+use berth_radio::{Command, Event, Radio, Time};
+use berth_radio_sim::{Air, Clock, Faults, Profile, SharedAir, VirtualClock};
 
 struct InAir<R> {
     air: SharedAir,
     hub: R,
     laptop: R,
-    servers: Vec<JoinHandle<()>>,
     silence: Duration,
 }
 
@@ -73,26 +70,6 @@ fn in_threads(air: Air, clock: impl Clock + 'static, silence_ms: u64) -> InAir<b
         air,
         hub,
         laptop,
-        servers: Vec::new(),
-        silence: Duration::from_millis(silence_ms),
-    }
-}
-
-fn through_sockets(air: Air, silence_ms: u64) -> InAir<RemoteRadio<UnixStream>> {
-    let clock = real_clock();
-    let air = SharedAir::new(air, clock.clone());
-    let mut servers = Vec::new();
-    let [hub, laptop] = ["hub", "laptop"].map(|name| {
-        let (near_end, far_end) = UnixStream::pair().unwrap();
-        let served = air.clone();
-        servers.push(thread::spawn(move || serve(&served, far_end).unwrap()));
-        RemoteRadio::connect(near_end, name, clock.clone()).unwrap()
-    });
-    InAir {
-        air,
-        hub,
-        laptop,
-        servers,
         silence: Duration::from_millis(silence_ms),
     }
 }
@@ -138,18 +115,30 @@ fn radios_of_threads_hold_every_promise_in_real_time() {
 }
 
 #[test]
-fn radios_of_other_processes_hold_every_promise() {
-    let seed = 2;
-    let fresh = || through_sockets(Air::new(seed, Profile::PERFECT), 200);
-    assert_all_held(check_all(fresh), seed);
-}
-
-#[test]
-fn a_dropped_remote_radio_ends_its_server() {
-    let bench = through_sockets(Air::new(3, Profile::PERFECT), 200);
-    drop((bench.hub, bench.laptop));
-    for server in bench.servers {
-        server.join().unwrap();
+fn a_radio_whose_events_nobody_takes_is_reset_and_harms_nobody() {
+    let air = SharedAir::new(Air::new(5, Profile::PERFECT), real_clock());
+    let mut lazy = air.radio("lazy").unwrap();
+    for _ in 0..20_000 {
+        // Two events each.
+        lazy.command(Command::StartGroup);
+        lazy.command(Command::StopGroup);
     }
-    assert!(bench.air.radio("hub").is_ok(), "the name is not free again");
+    let mut events = Vec::new();
+    while let Some(event) = lazy.event(Time::ZERO) {
+        events.push(event);
+    }
+    assert!(events.len() <= berth_radio_sim::MAILBOX_EVENTS_MAX);
+    assert!(
+        events
+            .windows(2)
+            .any(|two| two == [Event::AdapterGone, Event::AdapterBack]),
+        "{}",
+        events.len()
+    );
+    let (mut hub, mut laptop) = (air.radio("hub").unwrap(), air.radio("laptop").unwrap());
+    hub.command(Command::StartGroup);
+    laptop.command(Command::Dial);
+    let deadline = hub.now() + Duration::from_secs(20);
+    assert!(matches!(hub.event(deadline), Some(Event::GroupStarted { .. })));
+    assert_eq!(laptop.event(deadline), Some(Event::StreamFailed));
 }

@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
 use berth_radio::{Command, Event, Radio, STREAM_WINDOW_BYTES, StreamId};
-use berth_radio_sim::{Air, Clock, Profile, RemoteRadio, SharedAir, serve};
+use berth_radio_sim::{Air, Clock, Profile, SharedAir};
 use bytes::Bytes;
 
 const PIECE_SIZE_BYTES: usize = 65_519;
@@ -84,19 +83,4 @@ fn the_perfect_profile_carries_a_gigabyte_a_second_between_threads() {
     let rate = rate(hub, laptop, 2_000_000_000);
     println!("threads: {:.0} MB/s", rate / 1e6);
     assert!(rate > 1e9, "{:.0} MB/s", rate / 1e6);
-}
-
-#[test]
-fn a_socket_carries_more_than_the_best_radio() {
-    let clock = real_clock();
-    let air = SharedAir::new(Air::new(1, Profile::PERFECT), clock.clone());
-    let [hub, laptop] = ["hub", "laptop"].map(|name| {
-        let (near_end, far_end) = UnixStream::pair().unwrap();
-        let air = air.clone();
-        thread::spawn(move || serve(&air, far_end));
-        RemoteRadio::connect(near_end, name, clock.clone()).unwrap()
-    });
-    let rate = rate(hub, laptop, 200_000_000);
-    println!("sockets: {:.0} MB/s", rate / 1e6);
-    assert!(rate > 75e6, "{:.0} MB/s", rate / 1e6);
 }

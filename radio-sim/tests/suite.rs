@@ -247,6 +247,16 @@ const BENT: &[(&str, Bend<Command>, Bend<Event>)] = &[
         |event| none_if(matches!(event, Event::StreamClosed { .. }), event),
     ),
     (
+        "a_held_stream_waits_alone_and_loses_nothing",
+        |command| none_if(matches!(command, Command::Hold { .. }), command),
+        as_it_is,
+    ),
+    (
+        "a_held_stream_waits_alone_and_loses_nothing",
+        |command| none_if(matches!(command, Command::Resume { .. }), command),
+        as_it_is,
+    ),
+    (
         "a_piece_over_the_limit_ends_the_stream",
         |command| match command {
             Command::Write { stream, piece } => {

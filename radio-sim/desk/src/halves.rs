@@ -6,8 +6,10 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
-use berth_radio_sim::{Air, RemoteRadio, SharedAir, serve};
+use berth_net::{AirRadio, AirServer};
+use berth_radio_sim::{Air, SharedAir};
 use crossbeam_channel::unbounded;
+use rand_core::OsRng;
 use serde_json::json;
 
 use crate::args::Args;
@@ -25,6 +27,7 @@ pub(crate) fn air(args: &Args, socket: &Path) -> Result<()> {
     let listener = UnixListener::bind(socket).with_context(|| format!("the socket {}", socket.display()))?;
     let clock = RealClock::start();
     let air = SharedAir::new(Air::new(args.seed, args.profile), move || clock.now());
+    let air = AirServer::open(air, Box::new(OsRng))?;
     say(&json!({ "event": "ready" }).to_string());
     let mut radios: Vec<thread::JoinHandle<()>> = Vec::new();
     for link in listener.incoming() {
@@ -34,7 +37,7 @@ pub(crate) fn air(args: &Args, socket: &Path) -> Result<()> {
         }
         let (link, air) = (link?, air.clone());
         radios.push(thread::spawn(move || {
-            if let Err(error) = serve(&air, link) {
+            if let Err(error) = air.serve(&link) {
                 say(&json!({ "event": "radio", "error": error.to_string() }).to_string());
             }
         }));
@@ -42,11 +45,10 @@ pub(crate) fn air(args: &Args, socket: &Path) -> Result<()> {
     Ok(())
 }
 
-fn radio(socket: &Path, name: &str) -> Result<RemoteRadio<UnixStream>> {
+fn radio(socket: &Path, name: &str) -> Result<AirRadio> {
     let link = UnixStream::connect(socket).with_context(|| format!("the air at {}", socket.display()))?;
     let clock = RealClock::start();
-    RemoteRadio::connect(link, name, move || clock.now())
-        .map_err(|error| anyhow!("{error}. {}", error.advice()))
+    AirRadio::connect(link, name, move || clock.now()).map_err(|error| anyhow!("{error}. {}", error.advice()))
 }
 
 /// The hub, until it is told to stop or its standard input ends.

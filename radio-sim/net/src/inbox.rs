@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use berth_radio::{Event, StreamId, Waker};
 
-use crate::stream::Pipe;
+use crate::stream::{Limits, Pipe};
 
 /// Longest single sleep: bounds what a lost wake-up could cost, and what a clock that is no real one could.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
@@ -21,6 +21,9 @@ enum Entry {
     /// This stream has something to tell.
     Stream(StreamId),
 }
+
+/// Events that may wait for a machine that takes none; whoever brings more waits too.
+const EVENTS_MAX: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -78,8 +81,11 @@ impl State {
 
 /// The queue and its bell.
 pub(crate) struct Inbox {
+    pub(crate) limits: Limits,
     state: Mutex<State>,
     came: Condvar,
+    /// A stream has ended, or there is room for events again.
+    pub(crate) changed: Condvar,
     /// Ends the wait of a driver that waits in another radio.
     outer: Option<Waker>,
 }
@@ -94,10 +100,12 @@ pub(crate) enum Look {
 }
 
 impl Inbox {
-    pub(crate) fn new(outer: Option<Waker>) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, outer: Option<Waker>) -> Arc<Self> {
         Arc::new(Self {
+            limits,
             state: Mutex::default(),
             came: Condvar::new(),
+            changed: Condvar::new(),
             outer,
         })
     }
@@ -136,7 +144,7 @@ impl Inbox {
     pub(crate) fn look(&self) -> Look {
         let mut state = self.lock();
         state.waiting = false;
-        if let Some(event) = state.take() {
+        if let Some(event) = self.take(&mut state) {
             return Look::Event(event);
         }
         if std::mem::take(&mut state.woken) {
@@ -151,7 +159,7 @@ impl Inbox {
         let mut state = self.lock();
         loop {
             state.waiting = false;
-            if let Some(event) = state.take() {
+            if let Some(event) = self.take(&mut state) {
                 return Some(event);
             }
             let left = left();
@@ -167,11 +175,31 @@ impl Inbox {
         }
     }
 
+    fn take(&self, state: &mut State) -> Option<Event> {
+        let was_full = state.queue.len() >= EVENTS_MAX;
+        let event = state.take();
+        if was_full && state.queue.len() < EVENTS_MAX {
+            self.changed.notify_all();
+        }
+        event
+    }
+
+    /// Puts in an event as soon as there is room for it.
+    pub(crate) fn put_waiting(&self, event: Event) {
+        let mut state = self.lock();
+        while state.queue.len() >= EVENTS_MAX && !state.is_shut {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !state.is_shut {
+            state.put(event);
+        }
+        self.ring(state);
+    }
+
     /// Waits until the state is so, or `wait` is over.
     pub(crate) fn wait_until(&self, wait: Duration, is_so: impl Fn(&State) -> bool) {
-        let _ = self.came.wait_timeout_while(self.lock(), wait, |state| {
-            state.waiting = true;
-            !is_so(state)
-        });
+        let _ = self
+            .changed
+            .wait_timeout_while(self.lock(), wait, |state| !is_so(state));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use berth_radio::{Command, Event, Radio, Time, Waker};
 
 use crate::inbox::Inbox;
+use crate::stream::LIMITS;
 
 /// No radio at all: nothing is ever heard, and whatever needs an answer fails at once. For [`crate::NetRadio`] alone.
 pub struct NoRadio {
@@ -22,7 +23,7 @@ impl NoRadio {
     /// `clock` is the program's monotonic one.
     pub fn new(clock: impl Fn() -> Time + Send + Sync + 'static) -> Self {
         Self {
-            inbox: Inbox::new(None),
+            inbox: Inbox::new(LIMITS, None),
             clock: Box::new(clock),
         }
     }
@@ -44,7 +45,9 @@ impl Radio for NoRadio {
             | Command::StopGroup
             | Command::Leave
             | Command::Write { .. }
-            | Command::CloseStream { .. } => return,
+            | Command::CloseStream { .. }
+            | Command::Hold { .. }
+            | Command::Resume { .. } => return,
         };
         self.inbox.with(|state| state.put(answer));
     }

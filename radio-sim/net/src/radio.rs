@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use berth_radio::{Command, Event, Radio, StreamId, Time, Waker};
 
-use crate::inbox::{Inbox, Look};
+use crate::both::{Both, Turn};
+use crate::inbox::Inbox;
+use crate::stream::LIMITS;
 use crate::wire;
 
 /// Streams over TCP have numbers from here on, those of the radio inside are below.
@@ -67,13 +69,10 @@ impl NetError {
 ///
 /// Dropping it waits for what was written to leave, 3 s at the most.
 pub struct NetRadio {
-    inner: Box<dyn Radio + Send>,
-    inbox: Arc<Inbox>,
+    both: Both<Box<dyn Radio + Send>>,
     ids: Arc<AtomicU32>,
     listening: Option<Listening>,
     via: Option<Via>,
-    /// The inner radio is asked first, so that neither starves the other.
-    is_inner_next: bool,
 }
 
 struct Listening {
@@ -105,12 +104,10 @@ impl NetRadio {
     #[must_use]
     pub fn new(inner: Box<dyn Radio + Send>) -> Self {
         Self {
-            inbox: Inbox::new(Some(inner.waker())),
-            inner,
+            both: Both::new(inner, LIMITS),
             ids: Arc::new(AtomicU32::new(TCP_STREAMS_FROM)),
             listening: None,
             via: None,
-            is_inner_next: true,
         }
     }
 
@@ -120,7 +117,7 @@ impl NetRadio {
     /// # Errors
     /// [`NetError::Listen`]: nothing has changed then.
     pub fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, NetError> {
-        let listening = Listening::start(address, &self.inbox, &self.ids)
+        let listening = Listening::start(address, &self.both.inbox, &self.ids)
             .map_err(|source| NetError::Listen { address, source })?;
         Ok(self.listening.insert(listening).address)
     }
@@ -153,21 +150,15 @@ impl NetRadio {
     fn dials_due(&mut self) -> Option<Time> {
         let via = self.via.as_mut()?;
         let mut waiting = lock(&via.waiting);
-        let now = self.inner.now();
+        let now = self.both.inner.now();
         let due = waiting.iter().take_while(|(_, until)| *until <= now).count();
         if due > 0 {
             waiting.drain(..due);
-            self.inbox
+            self.both
+                .inbox
                 .with(|state| (0..due).for_each(|_| state.put(Event::StreamFailed)));
         }
         waiting.first().map(|(_, until)| *until)
-    }
-
-    fn note_inner(&mut self, event: Event) -> Event {
-        if event == Event::AdapterGone {
-            self.inbox.cut_all();
-        }
-        event
     }
 }
 
@@ -285,62 +276,59 @@ impl Radio for NetRadio {
     fn command(&mut self, command: Command) {
         match command {
             Command::Dial if self.via.is_some() => {
-                let now = self.inner.now();
+                let now = self.both.inner.now();
                 let dialled = self
                     .via
                     .as_mut()
-                    .is_some_and(|via| via.dial(now, &self.inbox, &self.ids));
+                    .is_some_and(|via| via.dial(now, &self.both.inbox, &self.ids));
                 if !dialled {
-                    self.inbox.with(|state| state.put(Event::StreamFailed));
+                    self.both.inbox.with(|state| state.put(Event::StreamFailed));
                 }
             }
             Command::Write { stream, piece } if stream.0 >= TCP_STREAMS_FROM => {
-                self.inbox.write(stream, piece)
+                self.both.inbox.write(stream, piece)
             }
-            Command::CloseStream { stream } if stream.0 >= TCP_STREAMS_FROM => self.inbox.close(stream),
-            other => self.inner.command(other),
+            Command::CloseStream { stream } if stream.0 >= TCP_STREAMS_FROM => self.both.inbox.close(stream),
+            Command::Hold { stream } if stream.0 >= TCP_STREAMS_FROM => self.both.inbox.hold(stream, true),
+            Command::Resume { stream } if stream.0 >= TCP_STREAMS_FROM => self.both.inbox.hold(stream, false),
+            other => self.both.inner.command(other),
         }
     }
 
     fn event(&mut self, deadline: Time) -> Option<Event> {
-        if std::mem::take(&mut self.is_inner_next)
-            && let Some(event) = self.inner.event(Time::ZERO)
-        {
-            return Some(self.note_inner(event));
-        }
         loop {
             let dial_due = self.dials_due();
-            match self.inbox.look() {
-                Look::Event(event) => {
-                    self.is_inner_next = true;
+            match self
+                .both
+                .event(dial_due.map_or(deadline, |due| due.min(deadline)))
+            {
+                Turn::Inner(event) => {
+                    if event == Event::AdapterGone {
+                        self.both.inbox.cut_all();
+                    }
                     return Some(event);
                 }
-                Look::Woken => return None,
-                Look::Empty => {}
-            }
-            let until = dial_due.map_or(deadline, |due| due.min(deadline));
-            if let Some(event) = self.inner.event(until) {
-                return Some(self.note_inner(event));
-            }
-            if self.inner.now() >= deadline {
-                return None;
+                Turn::Own(event) => return Some(event),
+                Turn::Woken => return None,
+                Turn::Late if self.now() >= deadline => return None,
+                // A dial's time is up.
+                Turn::Late => {}
             }
         }
     }
 
     fn waker(&self) -> Waker {
-        let inbox = Arc::clone(&self.inbox);
-        Arc::new(move || inbox.wake())
+        self.both.waker()
     }
 
     fn now(&self) -> Time {
-        self.inner.now()
+        self.both.inner.now()
     }
 }
 
 impl Drop for NetRadio {
     fn drop(&mut self) {
         self.listening = None;
-        self.inbox.shut(DROP_WAIT);
+        self.both.inbox.shut(DROP_WAIT);
     }
 }

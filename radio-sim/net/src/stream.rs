@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::Duration;
 
@@ -23,6 +23,21 @@ pub const READ_AHEAD_BYTES: usize = 1024 * 1024;
 /// Longest time that a closed stream stays to bring out what was written, if its peer takes nothing meanwhile.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
+/// What may wait in each stream of a radio.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) read_ahead_bytes: usize,
+    pub(crate) window_bytes: usize,
+    pub(crate) window_pieces: usize,
+}
+
+/// As the contract says.
+pub(crate) const LIMITS: Limits = Limits {
+    read_ahead_bytes: READ_AHEAD_BYTES,
+    window_bytes: STREAM_WINDOW_BYTES,
+    window_pieces: STREAM_WINDOW_PIECES,
+};
+
 /// The bells of a stream's two threads.
 #[derive(Debug, Default)]
 pub(crate) struct Bells {
@@ -32,6 +47,8 @@ pub(crate) struct Bells {
     pub(crate) work: Condvar,
     /// The reader has seen the peer's end, or the connection's.
     pub(crate) is_read_out: AtomicBool,
+    /// The connection stays although the peer has closed: see [`Inbox::expect`].
+    pub(crate) is_kept: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -39,6 +56,7 @@ pub(crate) struct Pipe {
     /// `None` until the peer has come.
     pub(crate) socket: Option<Arc<TcpStream>>,
     pub(crate) bells: Arc<Bells>,
+    read_ahead_bytes: usize,
     incoming: VecDeque<Bytes>,
     incoming_bytes: usize,
     drained_bytes: usize,
@@ -56,10 +74,11 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             socket: None,
             bells: Arc::default(),
+            read_ahead_bytes: limits.read_ahead_bytes,
             incoming: VecDeque::new(),
             incoming_bytes: 0,
             drained_bytes: 0,
@@ -75,7 +94,7 @@ impl Pipe {
 
     pub(crate) fn has_news(&self) -> bool {
         let has_piece = !self.incoming.is_empty();
-        self.drained_bytes > 0 || (has_piece && !self.is_held) || (self.ended && !has_piece)
+        self.drained_bytes > 0 || (has_piece && !self.holds_back()) || (self.ended && !has_piece)
     }
 
     /// The next thing to tell.
@@ -84,13 +103,14 @@ impl Pipe {
             let bytes = std::mem::take(&mut self.drained_bytes);
             return Some(Event::Drained { stream, bytes });
         }
-        if !self.is_held
+        if !self.holds_back()
             && let Some(piece) = self.incoming.pop_front()
         {
             let before_bytes = self.incoming_bytes;
             self.incoming_bytes = before_bytes.saturating_sub(piece.len());
             // Not with every piece: who waits for room can do with some more of it.
-            if before_bytes > READ_AHEAD_BYTES / 2 && self.incoming_bytes <= READ_AHEAD_BYTES / 2 {
+            let half = self.read_ahead_bytes / 2;
+            if before_bytes > half && self.incoming_bytes <= half {
                 self.bells.room.notify_one();
             }
             return Some(Event::Read { stream, piece });
@@ -98,8 +118,12 @@ impl Pipe {
         (self.ended && self.incoming.is_empty()).then_some(Event::StreamClosed { stream })
     }
 
+    fn holds_back(&self) -> bool {
+        self.is_held && !self.ended
+    }
+
     pub(crate) fn is_full(&self) -> bool {
-        self.incoming_bytes >= READ_AHEAD_BYTES
+        self.incoming_bytes >= self.read_ahead_bytes
     }
 
     pub(crate) fn has_come(&mut self, piece: Bytes) {
@@ -131,6 +155,16 @@ impl Pipe {
     }
 }
 
+impl Bells {
+    /// Lets go of the connection.
+    pub(crate) fn release(&self, inbox: &Inbox) {
+        self.is_kept.store(false, Ordering::Release);
+        // The writer may be about to wait.
+        drop(inbox.lock());
+        self.work.notify_one();
+    }
+}
+
 impl Inbox {
     /// The machine writes. What is beyond the contract ends the stream.
     pub(crate) fn write(&self, id: StreamId, piece: Bytes) {
@@ -142,8 +176,8 @@ impl Inbox {
                 return;
             }
             let fits = piece.len() <= STREAM_PIECE_SIZE_BYTES_MAX
-                && pipe.outgoing_bytes + piece.len() <= STREAM_WINDOW_BYTES
-                && pipe.outgoing_pieces < STREAM_WINDOW_PIECES;
+                && pipe.outgoing_bytes + piece.len() <= self.limits.window_bytes
+                && pipe.outgoing_pieces < self.limits.window_pieces;
             if !fits {
                 pipe.cut();
                 return state.queue_stream(id);
@@ -163,7 +197,6 @@ impl Inbox {
     }
 
     /// The machine wants no bytes of this stream for now, or wants them again.
-    #[allow(dead_code, reason = "its command is still to come")]
     pub(crate) fn hold(&self, id: StreamId, is_held: bool) {
         self.with(|state| {
             if let Some(pipe) = state.pipes.get_mut(&id) {
@@ -173,11 +206,52 @@ impl Inbox {
         });
     }
 
+    /// Bytes and pieces written and not yet gone.
+    pub(crate) fn undrained(&self, id: StreamId) -> (usize, usize) {
+        let state = self.lock();
+        let pipe = state.pipes.get(&id);
+        pipe.map_or((0, 0), |pipe| (pipe.outgoing_bytes, pipe.outgoing_pieces))
+    }
+
+    /// A stream whose connection is still to come; the machine is not told. When its peer closes, the connection stays
+    /// until [`Bells::release`]: the peer is to see the end only then.
+    pub(crate) fn expect(&self, id: StreamId) -> Arc<Bells> {
+        let pipe = Pipe::new(&self.limits);
+        let bells = Arc::clone(&pipe.bells);
+        bells.is_kept.store(true, Ordering::Release);
+        self.with(|state| state.pipes.insert(id, pipe));
+        bells
+    }
+
+    /// The other end has ended this stream: takes in what is left of it, however much it is, so that what is told later
+    /// comes after it.
+    pub(crate) fn finish(&self, id: StreamId) {
+        self.with(|state| {
+            if let Some(pipe) = state.pipes.get_mut(&id) {
+                pipe.read_ahead_bytes = usize::MAX;
+                pipe.bells.room.notify_one();
+            }
+        });
+        self.wait_until(CLOSE_WAIT, |state| {
+            state.is_shut || state.pipes.get(&id).is_none_or(|pipe| pipe.ended)
+        });
+    }
+
     /// Lets what was written leave, `wait` at the most, then ends every stream; no more can be opened.
     pub(crate) fn shut(&self, wait: Duration) {
         self.with(State::close_all);
         self.wait_until(wait, |state| state.pipes.values().all(|pipe| pipe.ended));
-        self.with(|state| state.is_shut = true);
+        self.end_all(None);
+    }
+
+    /// Ends every stream without a word, and everything with these last ones.
+    pub(crate) fn end_all(&self, last_words: Option<Event>) {
+        self.with(|state| {
+            if !std::mem::replace(&mut state.is_shut, true) {
+                last_words.into_iter().for_each(|event| state.put(event));
+            }
+        });
+        self.changed.notify_all();
         self.cut_all();
     }
 

@@ -26,6 +26,10 @@ const READ_SIZE_BYTES: usize = STREAM_PIECE_SIZE_BYTES_MAX;
 /// A read shorter than that is copied, so that it does not hold a whole buffer.
 const KEPT_WHOLE_BYTES_MIN: usize = READ_SIZE_BYTES / 2;
 
+/// How long a closed stream waits for its peer to close too before it counts as closed: then the peer has it all, and
+/// leaving the network takes nothing away.
+const PEER_WAIT: Duration = Duration::from_secs(2);
+
 /// Pieces of one write.
 const SLICES_MAX: usize = 64;
 
@@ -36,23 +40,34 @@ const ALIVE_TRIES: u32 = 3;
 
 /// Opens the stream `id` over `socket` and tells the machine. `ticket` counts it until its socket is closed.
 pub(crate) fn open(inbox: &Arc<Inbox>, id: StreamId, socket: TcpStream, ticket: Arc<()>) {
-    inbox.with(|state| {
-        if !state.is_shut {
-            state.pipes.insert(id, Pipe::new());
-            state.put(Event::StreamOpened { stream: id });
+    let socket = Arc::new(socket);
+    let bells = inbox.with(|state| {
+        if state.is_shut {
+            return None;
         }
+        let mut pipe = Pipe::new(&inbox.limits);
+        pipe.socket = Some(Arc::clone(&socket));
+        let bells = Arc::clone(&pipe.bells);
+        state.pipes.insert(id, pipe);
+        state.put(Event::StreamOpened { stream: id });
+        Some(bells)
     });
-    attach(inbox, id, socket, ticket);
+    run(inbox, id, socket, bells, ticket);
 }
 
-/// Gives a stream its socket. A stream that can't have its threads ends.
-pub(crate) fn attach(inbox: &Arc<Inbox>, id: StreamId, socket: TcpStream, ticket: Arc<()>) {
+/// Gives an expected stream its socket.
+pub(crate) fn attach(inbox: &Arc<Inbox>, id: StreamId, socket: TcpStream) {
     let socket = Arc::new(socket);
     let bells = inbox.with(|state| {
         let pipe = state.pipes.get_mut(&id).filter(|pipe| !pipe.ended)?;
         pipe.socket = Some(Arc::clone(&socket));
         Some(Arc::clone(&pipe.bells))
     });
+    run(inbox, id, socket, bells, Arc::default());
+}
+
+/// Starts the threads of a stream; one that can't have them ends.
+fn run(inbox: &Arc<Inbox>, id: StreamId, socket: Arc<TcpStream>, bells: Option<Arc<Bells>>, ticket: Arc<()>) {
     let Some(bells) = bells else { return };
     let wire = Arc::new(Wire {
         inbox: Arc::clone(inbox),
@@ -61,6 +76,7 @@ pub(crate) fn attach(inbox: &Arc<Inbox>, id: StreamId, socket: TcpStream, ticket
         bells,
     });
     if wire.start(ticket).is_err() {
+        let _ = wire.socket.shutdown(Shutdown::Both);
         wire.end();
     }
 }
@@ -84,18 +100,24 @@ impl Wire {
         let reader = Arc::clone(self);
         thread::Builder::new().name("stream-in".into()).spawn(move || {
             reader.read();
-            // A writer may be in the middle of a write that nobody takes.
-            let _ = reader.socket.shutdown(Shutdown::Both);
+            if !reader.bells.is_kept.load(Ordering::Acquire) {
+                // The writer may be in the middle of a write that nobody takes.
+                let _ = reader.socket.shutdown(Shutdown::Both);
+            }
             reader.end();
             reader.bells.is_read_out.store(true, Ordering::Release);
-            // The writer may wait for it.
             drop(reader.inbox.lock());
             reader.bells.work.notify_one();
         })?;
         let writer = Arc::clone(self);
         thread::Builder::new().name("stream-out".into()).spawn(move || {
             if writer.write() {
-                writer.linger();
+                let _ = writer.socket.shutdown(Shutdown::Write);
+                writer.wait_while(PEER_WAIT, |bells| !bells.is_read_out.load(Ordering::Acquire));
+                writer.end();
+                writer.wait_while(CLOSE_WAIT, |bells| !bells.is_read_out.load(Ordering::Acquire));
+            } else {
+                writer.wait_while(CLOSE_WAIT, |bells| bells.is_kept.load(Ordering::Acquire));
             }
             let _ = writer.socket.shutdown(Shutdown::Both);
             writer.end();
@@ -112,6 +134,7 @@ impl Wire {
                 state.queue_stream(self.id);
             }
         });
+        self.inbox.changed.notify_all();
     }
 
     /// Until the peer has closed or the connection is lost. What comes after the stream has ended here is thrown away, so
@@ -222,15 +245,13 @@ impl Wire {
             .is_none_or(|pipe| pipe.is_closing || pipe.ended)
     }
 
-    /// All has left: the machine sees the end. The peer reads to the end too, then closes; closing before that could take
-    /// from it what it has not read yet.
-    fn linger(&self) {
-        let _ = self.socket.shutdown(Shutdown::Write);
-        self.end();
+    /// Keeps the writer for a while: a connection that closes with bytes unread takes from its peer what that has not read.
+    fn wait_while(&self, wait: Duration, is_so: impl Fn(&Bells) -> bool) {
         let state = self.inbox.lock();
-        let _ = self.bells.work.wait_timeout_while(state, CLOSE_WAIT, |_| {
-            !self.bells.is_read_out.load(Ordering::Acquire)
-        });
+        let _ = self
+            .bells
+            .work
+            .wait_timeout_while(state, wait, |_| is_so(&self.bells));
     }
 }
 

@@ -114,6 +114,17 @@ pub enum Command {
         /// At most [`STREAM_PIECE_SIZE_BYTES_MAX`]; a longer one ends the stream, an empty one is ignored.
         piece: Bytes,
     },
+    /// Either: take no bytes of this stream for now, so that it alone stops its sender. What is on its way to the machine
+    /// may still come, at most [`STREAM_WINDOW_BYTES`]. A stream that ends is held no more: what is left of it comes.
+    Hold {
+        /// An open stream; a closed one is ignored.
+        stream: StreamId,
+    },
+    /// Either: take its bytes again.
+    Resume {
+        /// The stream.
+        stream: StreamId,
+    },
     /// Either: end a stream after what was written has left. This side then sees `StreamClosed`, the other one after
     /// the last byte; what the other side still had under way may be lost.
     CloseStream {

@@ -71,6 +71,8 @@ pub(super) struct Lane {
     pub(super) leave_planned: bool,
     pub(super) arrival_planned: bool,
     pub(super) closing: bool,
+    /// Its receiver wants nothing for now.
+    pub(super) held: bool,
     /// Drawn when the link first stalls now and then.
     pub(super) next_stall: Option<Time>,
     pub(super) carried_bytes: u64,
@@ -89,6 +91,7 @@ impl Lane {
             leave_planned: false,
             arrival_planned: false,
             closing: false,
+            held: false,
             next_stall: None,
             carried_bytes: 0,
             traced_bytes: 0,

@@ -119,6 +119,8 @@ impl Air {
             Command::Leave => self.leave(port),
             Command::Dial => self.dial(port),
             Command::Write { stream, piece } => self.write(port, stream, piece),
+            Command::Hold { stream } => self.hold(port, stream, true),
+            Command::Resume { stream } => self.hold(port, stream, false),
             Command::CloseStream { stream } => self.close_stream(port, stream),
         }
     }
@@ -187,7 +189,7 @@ impl Air {
             return;
         };
         port.pending += 1;
-        tell::tell_event(&mut self.trace, self.now, &port.name, &event);
+        tell::tell_event(&mut self.trace, self.now, &port.label, &event);
         self.ready.push_back((to, event));
     }
 
@@ -207,7 +209,7 @@ impl Air {
     /// A line about `port` that is no command and no event.
     fn note(&mut self, port: PortId, what: std::fmt::Arguments<'_>) {
         if let Some(port) = self.ports.get(port.index()) {
-            self.trace.line(self.now, &port.name, '!', what);
+            self.trace.line(self.now, &port.label, '!', what);
         }
     }
 }

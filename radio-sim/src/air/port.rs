@@ -77,6 +77,8 @@ pub(super) enum Station {
 #[derive(Debug, Default)]
 pub(super) struct Port {
     pub(super) name: String,
+    /// The name in the trace: of several of one name, the second is `NAME#2`.
+    pub(super) label: String,
     pub(super) attached: bool,
     /// Its driver says when it has taken stream bytes.
     pub(super) paced: bool,
@@ -135,20 +137,39 @@ impl Air {
     /// # Errors
     /// [`AttachError`]; nothing has changed then.
     pub fn attach(&mut self, name: &str) -> Result<PortId, AttachError> {
-        self.attach_as(name, false)
+        let id = self.named(name)?;
+        self.attach_as(id, false)
     }
 
     /// Like [`Self::attach`], for a driver that queues events: stream bytes count as unread until
-    /// [`Self::taken`], and a stream with [`super::RECEIVE_WINDOW_BYTES`] unread stops its sender.
+    /// [`Self::taken`], and a stream with [`super::RECEIVE_WINDOW_BYTES`] unread stops its sender. Several radios may
+    /// have one name: a further one is where the first is, with its profile, and has a port of its own.
     ///
     /// # Errors
-    /// [`AttachError`]; nothing has changed then.
+    /// [`AttachError`], but not [`AttachError::NameTaken`]; nothing has changed then.
     pub fn attach_paced(&mut self, name: &str) -> Result<PortId, AttachError> {
-        self.attach_as(name, true)
+        let namesakes = self.namesakes(name)?;
+        let is_free = |id: &&PortId| self.ports.get(id.index()).is_some_and(|port| !port.attached);
+        let id = match namesakes.iter().find(is_free) {
+            Some(id) => *id,
+            None => self.add_namesake(name, &namesakes)?,
+        };
+        self.attach_as(id, true)
     }
 
-    fn attach_as(&mut self, name: &str, paced: bool) -> Result<PortId, AttachError> {
-        let id = self.named(name)?;
+    fn add_namesake(&mut self, name: &str, namesakes: &[PortId]) -> Result<PortId, AttachError> {
+        let first = namesakes.first().and_then(|first| self.ports.get(first.index()));
+        let fresh = Port {
+            name: name.to_owned(),
+            label: format!("{name}#{}", namesakes.len() + 1),
+            place: first.map_or(Some(Place::default()), |it| it.place),
+            profile: first.and_then(|it| it.profile),
+            ..Port::default()
+        };
+        self.add_port(fresh)
+    }
+
+    fn attach_as(&mut self, id: PortId, paced: bool) -> Result<PortId, AttachError> {
         let port = self.port_mut(id).ok_or(AttachError::Full)?;
         if port.attached {
             return Err(AttachError::NameTaken);
@@ -172,19 +193,50 @@ impl Air {
         if let Some(at) = self.ports.iter().position(|port| port.name == name) {
             return u32::try_from(at).map(PortId).map_err(|_| AttachError::Full);
         }
-        if self.ports.len() >= PORTS_MAX {
-            return Err(AttachError::Full);
-        }
-        let id = u32::try_from(self.ports.len())
-            .map(PortId)
-            .map_err(|_| AttachError::Full)?;
         let fresh = Port {
             name: name.to_owned(),
+            label: name.to_owned(),
             place: Some(Place::default()),
             ..Port::default()
         };
+        self.add_port(fresh)
+    }
+
+    /// All ports of that name, attached or not; at least the one of [`Self::named`].
+    ///
+    /// # Errors
+    /// Those of [`Self::named`].
+    pub fn namesakes(&mut self, name: &str) -> Result<Vec<PortId>, AttachError> {
+        self.named(name)?;
+        let is_namesake = |id: &PortId| self.name(*id) == Some(name);
+        Ok(self.port_ids().filter(is_namesake).collect())
+    }
+
+    fn add_port(&mut self, fresh: Port) -> Result<PortId, AttachError> {
+        if self.ports.len() >= PORTS_MAX {
+            return Err(AttachError::Full);
+        }
+        let id = u32::try_from(self.ports.len()).map_err(|_| AttachError::Full)?;
         self.ports.push(fresh);
-        Ok(id)
+        Ok(PortId(id))
+    }
+
+    /// Whether a radio is there.
+    #[must_use]
+    pub fn is_attached(&self, port: PortId) -> bool {
+        self.port(port).is_some()
+    }
+
+    /// The names of the radios that are there, each once, in the order in which they first came.
+    #[must_use]
+    pub fn attached_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for port in self.ports.iter().filter(|port| port.attached) {
+            if !names.contains(&port.name) {
+                names.push(port.name.clone());
+            }
+        }
+        names
     }
 
     /// The name of a port.

@@ -144,7 +144,7 @@ impl Air {
         let Some((at, _)) = lane.under_way.front() else {
             return;
         };
-        if lane.arrival_planned || stream.apart {
+        if lane.arrival_planned || lane.held || stream.apart {
             return;
         }
         let at = self.now.max(*at);
@@ -169,7 +169,7 @@ impl Air {
     fn take_arrived(&mut self, key: StreamKey, from: Side) -> Option<Bytes> {
         let stream = self.streams.get_mut(&key).filter(|stream| !stream.apart)?;
         let lane = from.of_mut(&mut stream.lanes);
-        let due = lane.under_way.front().is_some_and(|(at, _)| *at <= self.now);
+        let due = !lane.held && lane.under_way.front().is_some_and(|(at, _)| *at <= self.now);
         due.then(|| lane.under_way.pop_front().map(|(_, piece)| piece))
             .flatten()
     }
@@ -276,7 +276,7 @@ impl Air {
                 "stream {} carried {} bytes {sum:08x}",
                 end.id.0, lane.carried_bytes
             );
-            self.trace.line(self.now, &port.name, '=', what);
+            self.trace.line(self.now, &port.label, '=', what);
         }
     }
 
@@ -300,9 +300,24 @@ impl Air {
             return;
         };
         if let Some(stream) = self.streams.get_mut(&key) {
-            side.of_mut(&mut stream.lanes).closing = true;
+            let lane = side.of_mut(&mut stream.lanes);
+            lane.closing = true;
+            lane.held = false;
         }
+        self.plan_arrival(key, side);
         self.finish_close(key, side);
+    }
+
+    /// The receiver `port` wants no bytes, or wants them again. What is held back fills the window of the lane.
+    pub(super) fn hold(&mut self, port: PortId, id: StreamId, held: bool) {
+        let Some((key, side)) = self.port(port).and_then(|it| it.streams.get(&id)).copied() else {
+            return;
+        };
+        if let Some(stream) = self.streams.get_mut(&key) {
+            let lane = side.other().of_mut(&mut stream.lanes);
+            lane.held = held && !lane.closing;
+        }
+        self.plan_arrival(key, side.other());
     }
 
     /// A closing sender's end closes when all has left, the other one when all has arrived.

@@ -10,13 +10,14 @@ impl Air {
         if !self.trace.is_on() {
             return;
         }
-        let Some(name) = self.ports.get(port.index()).map(|port| port.name.as_str()) else {
+        let Some(name) = self.ports.get(port.index()).map(|port| port.label.as_str()) else {
             return;
         };
         let (trace, now) = (&mut self.trace, self.now);
         let ignored = if able { "" } else { " (ignored)" };
         match command {
-            Command::Write { .. } => {} // summed up when it arrives
+            // Summed up when it arrives; and whoever is held back shows in what arrives.
+            Command::Write { .. } | Command::Hold { .. } | Command::Resume { .. } => {}
             Command::Advertise { beacon } => {
                 let sum = crc32fast::hash(beacon);
                 trace.line(now, name, '>', format_args!("advertise {sum:08x}{ignored}"));

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub(crate) mod air;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -132,6 +132,7 @@ promises! {
         drained_adds_up_to_what_was_written,
         a_whole_window_is_taken_at_once,
         a_receiver_that_stops_reading_stops_its_sender,
+        a_held_stream_waits_alone_and_loses_nothing,
         a_closed_stream_delivers_what_was_written_first,
         a_piece_over_the_limit_ends_the_stream,
         stopping_the_group_ends_streams_and_membership,

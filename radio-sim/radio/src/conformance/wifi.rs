@@ -173,6 +173,47 @@ pub(super) fn a_receiver_that_stops_reading_stops_its_sender(bench: &mut dyn Ben
     Ok(Held::Yes)
 }
 
+pub(super) fn a_held_stream_waits_alone_and_loses_nothing(bench: &mut dyn Bench) -> Result<Held, Found> {
+    let held = open_stream(bench)?;
+    let other = dial(bench)?;
+    let (at_hub, at_laptop) = (held.of(Role::Hub), held.of(Role::Laptop));
+    order(bench, Role::Hub, Command::Hold { stream: at_hub });
+    let total = STREAM_WINDOW_BYTES;
+    for at in (0..total).step_by(STREAM_PIECE_SIZE_BYTES_MAX) {
+        let piece = pattern(at, STREAM_PIECE_SIZE_BYTES_MAX);
+        let write = Command::Write {
+            stream: at_laptop,
+            piece,
+        };
+        order(bench, Role::Laptop, write);
+    }
+    // What had got ahead of the command still comes.
+    let (mut read, settle) = (0, bench.silence());
+    let mut reads = |event| match event {
+        Event::Read { stream, piece } if stream == at_hub => {
+            let as_sent = piece == pattern(read, piece.len());
+            read += piece.len();
+            (!as_sent || read >= total).then_some(read)
+        }
+        _ => None,
+    };
+    pick_within(bench, Role::Hub, settle, &mut reads);
+    await_silence(
+        bench,
+        Role::Hub,
+        |event| matches!(event, Event::Read { stream, .. } if *stream == at_hub),
+    )?;
+    carry(bench, &other, Role::Laptop, 300_000, &SIZES)?;
+    order(bench, Role::Hub, Command::Resume { stream: at_hub });
+    let read = await_event(bench, Role::Hub, "what was held back", &mut reads)?;
+    if read != total {
+        return Err(format!(
+            "{read} bytes, or other ones, of {total} that were held back"
+        ));
+    }
+    Ok(Held::Yes)
+}
+
 pub(super) fn a_closed_stream_delivers_what_was_written_first(bench: &mut dyn Bench) -> Result<Held, Found> {
     let pipe = open_stream(bench)?;
     let total = 1_000_000;
