@@ -10,10 +10,12 @@ mod both;
 mod inbox;
 mod none;
 mod radio;
+mod spec;
 mod stream;
 mod wire;
 
 pub use air::*;
 pub use none::NoRadio;
 pub use radio::{ACCEPTED_MAX, DIAL_WAIT, NetError, NetRadio, TCP_STREAMS_FROM};
+pub use spec::{NoSuchRadio, RadioError, RadioSpec, radio_from};
 pub use stream::{CLOSE_WAIT, READ_AHEAD_BYTES};
