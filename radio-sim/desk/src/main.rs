@@ -7,6 +7,7 @@ mod args;
 mod clock;
 mod halves;
 mod hub_half;
+mod judge;
 mod laptop_half;
 mod report;
 mod story;
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use berth_disk::{FolderLock, OsDisk, SharedDisk};
 use clap::Parser;
 
@@ -45,8 +47,9 @@ fn main() -> ExitCode {
 
 /// Opens the state folder of one half, for this process alone.
 fn open_state(folder: &Path) -> anyhow::Result<(SharedDisk, FolderLock)> {
-    let disk = OsDisk::open(folder)?;
-    let Some(lock) = disk.try_lock()? else {
+    let at = || format!("the state folder {}", folder.display());
+    let disk = OsDisk::open(folder).with_context(at)?;
+    let Some(lock) = disk.try_lock().with_context(at)? else {
         anyhow::bail!(
             "another program uses {}: wait for it to end, or take another --work",
             folder.display()

@@ -11,24 +11,25 @@ use berth_disk::{OsDisk, replace};
 use berth_pairing::Name;
 use berth_radio::Radio;
 use berth_radio_sim::{Air, SharedAir, SimRadio};
-use berth_restore::compare::{Difference, Owners, differences};
+use berth_restore::compare::{Owners, differences};
 use berth_restore::{Existing, FolderSource, Repository, Snapshot};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde_json::json;
 
 use crate::args::Args;
-use crate::clock::RealClock;
+use crate::clock::{RealClock, wall_ns};
 use crate::hub_half::{self, News, Order, Places};
+use crate::judge::judge;
 use crate::laptop_half::{LaptopHalf, Left};
 use crate::report::{Report, bytes, quoted};
 
 /// Visits that may be cut one after the other before the story gives up.
 const VISITS_MAX: u32 = 5;
 
-/// A hub that has nothing to say for this long is stuck.
-const NEWS_MAX: Duration = Duration::from_secs(3600);
+/// A hub that has nothing to say for this long is stuck. Forwarding a set of some terabytes takes hours.
+const NEWS_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Differences that are shown by name.
+/// Files that are shown by name; `--json` names all that were not read.
 const SHOWN_MAX: usize = 20;
 
 /// How the story ended.
@@ -58,9 +59,15 @@ impl Work {
                 fs::create_dir_all(root).with_context(|| format!("the work folder {}", root.display()))?;
                 root.clone()
             }
-            None => tempfile::Builder::new().prefix("berth-desk-").tempdir()?.keep(),
+            None => tempfile::Builder::new()
+                .prefix("berth-desk-")
+                .tempdir()
+                .context("a work folder in the folder for temporary files; name another one with --work")?
+                .keep(),
         };
-        let root = root.canonicalize()?;
+        let root = root
+            .canonicalize()
+            .with_context(|| format!("the work folder {}", root.display()))?;
         Ok(Self {
             laptop: root.join("laptop"),
             hub: root.join("hub"),
@@ -95,6 +102,12 @@ pub(crate) fn folder(folder: &Path) -> Result<PathBuf> {
 pub(crate) fn tell(args: &Args) -> Result<Outcome> {
     let folder = folder(args.folder.as_deref().unwrap_or(Path::new(".")))?;
     let work = Work::open(args)?;
+    if folder.starts_with(&work.root) {
+        bail!(
+            "{} lies in the work folder, which is never backed up: take another --work",
+            folder.display()
+        );
+    }
     let clock = RealClock::start();
     let air = SharedAir::new(Air::new(args.seed, args.profile), move || clock.now());
     let hub_radio = air.radio("hub")?;
@@ -112,6 +125,7 @@ pub(crate) fn tell(args: &Args) -> Result<Outcome> {
         news: news_out,
         report: Report::new(args.json),
         totals: Totals::default(),
+        visit_began_ns: 0,
     };
     let outcome = story.run(&mut laptop_radio);
     // A hub that has ended already takes no orders.
@@ -141,6 +155,8 @@ struct Story<'a> {
     news: Receiver<News>,
     report: Report,
     totals: Totals,
+    /// When the last visit began, nanoseconds since 1970.
+    visit_began_ns: i64,
 }
 
 #[derive(Default)]
@@ -219,6 +235,7 @@ impl Story<'_> {
     ) -> Result<Visited> {
         let (air, port, report) = (self.air.clone(), radio.port(), &mut self.report);
         let arrived = radio.now();
+        self.visit_began_ns = wall_ns();
         let (mut linked, mut finished, mut left) = (None, arrived, false);
         let (mut acknowledged, mut restorable) = (0, 0);
         let left_desk = laptop.visit(
@@ -284,10 +301,11 @@ impl Story<'_> {
                     bytes(bytes_sent),
                 );
                 self.report.tell("visit", fields, &line);
-                for entry in summary.not_read.iter().take(SHOWN_MAX) {
-                    self.report
-                        .note(&format!("  {}: {}", entry.path.display(), entry.why));
-                }
+                let named = summary.not_read.iter();
+                let named: Vec<_> = named
+                    .map(|entry| format!("{}: {}", entry.path.display(), entry.why))
+                    .collect();
+                self.name_some(&named);
                 Ok(Visited::Whole(summary))
             }
             Some(Err(error)) => Err(anyhow!("{error}. {}", error.advice())),
@@ -354,7 +372,8 @@ impl Story<'_> {
             std::slice::from_ref(&self.work.root),
         )?;
         self.totals.restore_seconds = clock.now().as_secs_f64();
-        let outcome = self.judge(&found, summary);
+        let (outcome, lines) = judge(&self.folder, &found, summary, self.visit_began_ns);
+        self.name_some(&lines);
         remove(&self.work.restored)?;
         let counts = format!("{} files, {}", restored.files, bytes(restored.bytes));
         let line = match outcome {
@@ -376,30 +395,12 @@ impl Story<'_> {
         Ok(outcome)
     }
 
-    /// Differences that are no fault: what could not be read, and what changed after it was backed up.
-    fn judge(&mut self, found: &[Difference], summary: &Summary) -> Outcome {
-        let named: Vec<&Path> = summary
-            .not_read
-            .iter()
-            .map(|entry| entry.path.as_path())
-            .collect();
-        let (mut unexplained, mut shown) = (0_usize, 0);
-        for difference in found {
-            let path = self.folder.join(&difference.path);
-            let is_named = named
-                .iter()
-                .any(|named| path.starts_with(named) || named.parent() == Some(&path));
-            unexplained += usize::from(!is_named);
-            shown += 1;
-            if shown <= SHOWN_MAX {
-                self.report
-                    .note(&format!("  {}: {}", path.display(), difference.what));
-            }
+    fn name_some(&mut self, lines: &[String]) {
+        for line in lines.iter().take(SHOWN_MAX) {
+            self.report.note(&format!("  {line}"));
         }
-        match (unexplained, summary.not_read_count) {
-            (0, 0) => Outcome::Same,
-            (0, _) => Outcome::SomeNotRead,
-            (_, _) => Outcome::Different,
+        if lines.len() > SHOWN_MAX {
+            self.report.note(&format!("  and {} more", lines.len() - SHOWN_MAX));
         }
     }
 
@@ -437,7 +438,10 @@ impl Story<'_> {
             let news = self
                 .news
                 .recv_timeout(NEWS_MAX)
-                .map_err(|_| anyhow!("the hub has stopped"))?;
+                .map_err(|error| match error {
+                    RecvTimeoutError::Disconnected => anyhow!("the hub has stopped"),
+                    RecvTimeoutError::Timeout => anyhow!("the hub said nothing for a day: look at its disk and at the upstream"),
+                })?;
             match news {
                 news if wanted(&news) => return Ok(news),
                 News::Failed { why } => {

@@ -122,6 +122,23 @@ fn work_inside_of_the_folder_is_not_backed_up() {
 }
 
 #[test]
+fn a_folder_that_is_the_work_folder_or_lies_in_it_is_refused() {
+    let mut place = Place::new();
+    corpus::small_files(&place.folder, 2, 20).unwrap();
+    let inside = place.folder.join("inside");
+    fs::create_dir(&inside).unwrap();
+    place.work = place.folder.clone();
+    for folder in [place.work.clone(), inside] {
+        place.folder = folder;
+        let told = place.run(&[]);
+        assert_eq!(told.code, FAILED, "{told}");
+        assert!(told.errors.contains("take another --work"), "{told}");
+        assert_eq!(told.errors.lines().count(), 1, "{told}");
+        assert!(!place.work.join("upstream").exists(), "{told}");
+    }
+}
+
+#[test]
 fn work_and_folder_may_have_odd_names_and_the_commands_can_be_pasted() {
     let mut place = Place::new();
     for name in ["with spaces", "it's \"quoted\" $(x)", "-rf", "line\nbreak"] {
