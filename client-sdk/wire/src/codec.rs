@@ -3,7 +3,7 @@
 //! A frame is the plaintext of one Noise message: a tag byte and a body. `0`: a piece of a control message, more
 //! follows; `1`: its last piece; `2`: bytes of an upload (upload's set u64 LE, number u32 LE, then the bytes).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -124,27 +124,17 @@ impl Decoder {
     pub fn frame<M: DeserializeOwned>(&mut self, frame: Bytes) -> Result<Option<Frame<M>>, CodecError> {
         let size_bytes = frame.len();
         let wrong = CodecError::Frame { size_bytes };
-        match frame.first() {
+        match frame.first().copied() {
             _ if size_bytes > FRAME_SIZE_BYTES_MAX => Err(wrong),
-            Some(&tag @ (TAG_MORE | TAG_LAST)) => self.control(tag, &frame.slice(1..)),
-            Some(&TAG_DATA) if size_bytes > DATA_HEADER_SIZE_BYTES => {
-                let (set, number) = frame.slice(1..DATA_HEADER_SIZE_BYTES).split_at_checked(8).map_or(
-                    ([0; 8], [0; 4]),
-                    |(set, number)| {
-                        (
-                            set.try_into().unwrap_or_default(),
-                            number.try_into().unwrap_or_default(),
-                        )
-                    },
-                );
+            Some(tag @ (TAG_MORE | TAG_LAST)) => self.control(tag, &frame.slice(1..)),
+            Some(TAG_DATA) if size_bytes > DATA_HEADER_SIZE_BYTES => {
+                let mut bytes = frame;
+                bytes.advance(1);
                 let upload = UploadId {
-                    set: SetSeq(u64::from_le_bytes(set)),
-                    number: u32::from_le_bytes(number),
+                    set: SetSeq(bytes.get_u64_le()),
+                    number: bytes.get_u32_le(),
                 };
-                Ok(Some(Frame::Data {
-                    upload,
-                    bytes: frame.slice(DATA_HEADER_SIZE_BYTES..),
-                }))
+                Ok(Some(Frame::Data { upload, bytes }))
             }
             Some(_) | None => Err(wrong),
         }
