@@ -400,7 +400,8 @@ impl Story<'_> {
             self.report.note(&format!("  {line}"));
         }
         if lines.len() > SHOWN_MAX {
-            self.report.note(&format!("  and {} more", lines.len() - SHOWN_MAX));
+            self.report
+                .note(&format!("  and {} more", lines.len() - SHOWN_MAX));
         }
     }
 
@@ -435,13 +436,12 @@ impl Story<'_> {
     /// Waits for one piece of news; what the hub says besides is passed on.
     fn wait_for(&mut self, wanted: impl Fn(&News) -> bool) -> Result<News> {
         loop {
-            let news = self
-                .news
-                .recv_timeout(NEWS_MAX)
-                .map_err(|error| match error {
-                    RecvTimeoutError::Disconnected => anyhow!("the hub has stopped"),
-                    RecvTimeoutError::Timeout => anyhow!("the hub said nothing for a day: look at its disk and at the upstream"),
-                })?;
+            let news = self.news.recv_timeout(NEWS_MAX).map_err(|error| match error {
+                RecvTimeoutError::Disconnected => anyhow!("the hub has stopped"),
+                RecvTimeoutError::Timeout => {
+                    anyhow!("the hub said nothing for a day: look at its disk and at the upstream")
+                }
+            })?;
             match news {
                 news if wanted(&news) => return Ok(news),
                 News::Failed { why } => {
