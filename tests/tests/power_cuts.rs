@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_client_sdk::CHUNK_SIZE_BYTES_MAX;
 use berth_radio_sim::CutPolicy;
-use berth_tests::world::{Judge, SLOW, World, noise, words};
+use berth_tests::world::{Judge, Mishap, SLOW, World, noise, words};
 
 /// What travels beside the files: handshakes, trees, index, manifest.
 const AROUND_BYTES: u64 = 40_000;
@@ -110,6 +110,54 @@ fn cut_at_every_sync(side: Side, policy: fn(u64) -> CutPolicy, last_words_leave:
         cuts_in_a_visit > 5 && partial > 3,
         "{cuts_in_a_visit} visits were cut, {partial} partial"
     );
+}
+
+/// A flat folder of small files, whose trees are too much for a checkpoint: what was acknowledged may not be restorable
+/// yet, but it is not sent again.
+#[test]
+fn a_power_cut_of_the_hub_after_a_mark_in_a_flat_folder_loses_nothing_acknowledged() {
+    let world = || {
+        let mut world = World::new(8, SLOW);
+        world.pair();
+        for number in 0..4_000 {
+            let content = noise(1_800, number);
+            world.laptop.files.write(&format!("flat/{number}"), content);
+        }
+        world
+    };
+    let whole = {
+        let mut world = world();
+        let before = world.hub.heard_bytes;
+        assert!(world.visit().summary.is_some());
+        world.hub.heard_bytes - before
+    };
+    for policy in [CutPolicy::LoseAll, CutPolicy::Random(1), CutPolicy::Random(2)] {
+        let mut world = world();
+        world.begin_visit();
+        let before = world.hub.heard_bytes;
+        let heard = |world: &World| world.hub.heard_bytes - before;
+        assert!(world.run_until(Duration::from_secs(60), |world| heard(world) > whole / 8));
+        world.request_mark();
+        let is_answered = |world: &World| world.laptop.watched.is_some_and(|one| one.requested_mark_done);
+        assert!(world.run_until(Duration::from_secs(60), is_answered));
+        world.mishap(Mishap::CutHub(policy, Duration::from_secs(3)));
+        let watched = world.laptop.watched.unwrap_or_default();
+        world.wait(Duration::from_secs(60));
+        let before = world.hub.heard_bytes;
+        let next = world.visit_until_complete(Duration::from_secs(120));
+        assert!(next.is_some(), "{policy:?}: the next visit does not complete");
+        let sent = world.hub.heard_bytes - before;
+        println!("{policy:?}: {sent} bytes sent after {watched:?}, of {whole}");
+        assert!(
+            watched.bytes_acknowledged > 1_000_000 && watched.bytes_acknowledged < 7_000_000,
+            "{policy:?}: {watched:?}"
+        );
+        let most = whole - watched.bytes_acknowledged + AROUND_BYTES;
+        assert!(
+            sent <= most,
+            "{policy:?}: {sent} bytes sent, {most} were not acknowledged"
+        );
+    }
 }
 
 #[test]
