@@ -73,11 +73,8 @@ impl HubPairing {
         rng: &mut dyn CryptoRngCore,
         out: &mut Vec<Effect>,
     ) {
-        let is_late = now >= self.deadline;
-        let input = match input {
-            Input::Tick if !is_late => return,
-            Input::Message(_) if is_late => Input::Tick,
-            Input::Tick | Input::Message(_) | Input::Stored | Input::NotStored | Input::Closed => input,
+        let Some(input) = input.by(now, self.deadline) else {
+            return;
         };
         if matches!(self.state, State::Over) {
             return;
@@ -197,12 +194,7 @@ impl HubPairing {
         window: &mut Window,
         out: &mut Vec<Effect>,
     ) -> Result<State, PairingError> {
-        let read = match Message::parse(bytes) {
-            Ok(Message::Noise(message)) => handshake.read(message).is_ok(),
-            Ok(Message::Hello { .. } | Message::Answer { .. } | Message::Sealed(_) | Message::Refused(_))
-            | Err(_) => false,
-        };
-        if !read {
+        if read(&mut handshake, bytes).is_err() {
             let guesses_left = window.guesses_left();
             window.failed(guess);
             return Err(PairingError::WrongCode { guesses_left });
@@ -220,18 +212,9 @@ impl HubPairing {
         window: &mut Window,
         out: &mut Vec<Effect>,
     ) -> Result<State, PairingError> {
-        let certificate = match Message::parse(bytes) {
-            Ok(Message::Noise(message)) => {
-                handshake
-                    .read(message)
-                    .map_err(PairingError::Noise)
-                    .and_then(|payload| {
-                        check_certificate(&payload, Role::Laptop, handshake.remote(), &self.identity)
-                    })
-            }
-            Ok(Message::Hello { .. } | Message::Answer { .. } | Message::Sealed(_) | Message::Refused(_))
-            | Err(_) => Err(PairingError::Malformed),
-        };
+        let certificate = read(&mut handshake, bytes).and_then(|payload| {
+            check_certificate(&payload, Role::Laptop, handshake.remote(), &self.identity)
+        });
         match certificate {
             Ok(certificate) => {
                 let laptop = Peer::new(&certificate, Some(self.beacon.clone()));
@@ -253,6 +236,16 @@ impl Attempt {
         match window.holds(now, &self.guess) {
             Ok(()) => Ok(self),
             Err(why) => Err(PairingError::Closed(why)),
+        }
+    }
+}
+
+/// The payload of a Noise message.
+fn read(handshake: &mut Handshake, bytes: &Bytes) -> Result<Zeroizing<Vec<u8>>, PairingError> {
+    match Message::parse(bytes)? {
+        Message::Noise(message) => Ok(handshake.read(message)?),
+        Message::Hello { .. } | Message::Answer { .. } | Message::Sealed(_) | Message::Refused(_) => {
+            Err(PairingError::Malformed)
         }
     }
 }

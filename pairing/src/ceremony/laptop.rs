@@ -64,11 +64,8 @@ impl LaptopPairing {
 
     /// Takes one input. Fails closed: whatever may not come now ends the ceremony.
     pub fn handle(&mut self, now: Time, input: Input, rng: &mut dyn CryptoRngCore, out: &mut Vec<Effect>) {
-        let is_late = now >= self.deadline;
-        let input = match input {
-            Input::Tick if !is_late => return,
-            Input::Message(_) if is_late => Input::Tick,
-            Input::Tick | Input::Message(_) | Input::Stored | Input::NotStored | Input::Closed => input,
+        let Some(input) = input.by(now, self.deadline) else {
+            return;
         };
         if matches!(self.state, State::Over) {
             return;

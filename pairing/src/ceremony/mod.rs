@@ -26,6 +26,7 @@ mod tests;
 
 use std::time::Duration;
 
+use berth_radio::Time;
 use bytes::Bytes;
 
 use crate::Peer;
@@ -51,6 +52,18 @@ pub enum Input {
     Closed,
     /// Time has passed, see `next_at`.
     Tick,
+}
+
+impl Input {
+    /// What it comes to at this time: a tick before the deadline is nothing, a message after it comes too late.
+    fn by(self, now: Time, deadline: Time) -> Option<Self> {
+        let is_late = now >= deadline;
+        match self {
+            Self::Tick if !is_late => None,
+            Self::Message(_) if is_late => Some(Self::Tick),
+            Self::Tick | Self::Message(_) | Self::Stored | Self::NotStored | Self::Closed => Some(self),
+        }
+    }
 }
 
 /// What a ceremony asks for.
