@@ -25,6 +25,6 @@ pub use reading::{
 pub use repository::{LaptopRepository, RepositoryError};
 pub use source::{FileKind, Metadata, OsSource, Source, SourceFile, Timestamp, Xattrs};
 pub use visit::{
-    Keys, NOT_READ_NAMED_MAX, NotRead, NotReadReason, Outgoing, Progress, Rules, SealStage, Step, Summary,
-    Visit, VisitError, VisitOptions,
+    Keys, NOT_READ_NAMED_MAX, NotRead, NotReadReason, Outgoing, Progress, Rules, SealStage, SealedSet, Step,
+    Summary, Visit, VisitError, VisitOptions,
 };

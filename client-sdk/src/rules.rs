@@ -12,6 +12,16 @@ pub(crate) const CACHE_MARK: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc
 /// Name of the mark.
 pub(crate) const CACHE_MARK_NAME: &[u8] = b"CACHEDIR.TAG";
 
+impl Rules {
+    /// Whether a visit can work with them.
+    ///
+    /// # Errors
+    /// [`VisitError::Pattern`] names the first line that is none of a `.gitignore` file.
+    pub fn check(&self) -> Result<(), VisitError> {
+        Matcher::new(self).map(drop)
+    }
+}
+
 /// [`Rules`], compiled.
 pub(crate) struct Matcher {
     patterns: Gitignore,

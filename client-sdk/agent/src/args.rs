@@ -44,9 +44,10 @@ pub(crate) struct Options {
     /// host's name].
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) name: Option<String>,
-    /// How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none`.
-    #[arg(long, value_name = "RADIO", default_value = "bluez", global = true)]
-    pub(crate) radio: String,
+    /// How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else
+    /// `bluez`].
+    #[arg(long, value_name = "RADIO", global = true)]
+    pub(crate) radio: Option<String>,
     /// Reach the hub at this address, over a network that is there, instead of by radio.
     #[arg(long, value_name = "ADDR:PORT", global = true)]
     pub(crate) via: Option<String>,

@@ -26,20 +26,20 @@ pub type Begin = Box<dyn FnOnce(&Peer) -> Result<Errand, VisitError> + Send>;
 /// What a laptop comes for.
 pub enum Errand {
     /// To back up.
-    BackUp(Box<Visiting>),
+    BackUp(Visiting),
     /// To read back.
     Read(Box<Reading>),
 }
 
 impl From<Visit> for Errand {
     fn from(visit: Visit) -> Self {
-        Self::from(Visiting::Inline(Box::new(visit)))
+        Self::BackUp(Visiting::Inline(Box::new(visit)))
     }
 }
 
 impl From<Visiting> for Errand {
     fn from(visiting: Visiting) -> Self {
-        Self::BackUp(Box::new(visiting))
+        Self::BackUp(visiting)
     }
 }
 
@@ -108,7 +108,7 @@ pub struct Laptop {
 enum Stage {
     /// No link yet.
     Before,
-    Visiting(Box<Visiting>),
+    Visiting(Visiting),
     Reading(Box<Reading>),
     /// The last words.
     Parting {

@@ -1,25 +1,47 @@
 //! `berth`: the laptop's agent and command line.
 //!
 //! Place: [`args`] -> one command -> the library of this crate, which owns no clock and no socket; here they are.
-//! Invariant: whoever works with a state folder holds its lock; a running agent gives it up when asked.
+//! Invariant: whoever visits a hub holds the lock of the state folder; a running agent gives it up when asked.
 
+mod agent;
 mod args;
+mod backup;
+mod choices;
+mod clock;
+mod control;
+mod hands;
+mod leave;
+mod notify;
+mod orders;
+mod overdue;
+mod pair;
+mod place;
+mod priority;
+mod radio;
+mod recovery;
+mod status;
+mod visit;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Parser;
+use serde_json::json;
 
 use crate::args::{Args, Command};
 
-/// How a command that did not fail ended (DESIGN.md, section 6).
+/// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
+    /// Done, but some files could not be read.
     SomeNotRead,
+    /// Ended before everything was backed up; the person knows why.
+    NotAll,
 }
 
+/// Exit codes of every Berth program (DESIGN.md, section 6).
 const FAILED: u8 = 1;
 const SOME_NOT_READ: u8 = 3;
 
@@ -27,8 +49,12 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match run(&args) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::NotAll) => ExitCode::from(FAILED),
         Ok(Outcome::SomeNotRead) => ExitCode::from(SOME_NOT_READ),
         Err(error) => {
+            if args.options.json {
+                say(&json!({ "event": "failed", "error": format!("{error:#}") }).to_string());
+            }
             // Nothing is left to tell it to if this fails.
             let _ = writeln!(io::stderr(), "berth: {error:#}");
             ExitCode::from(FAILED)
@@ -37,15 +63,26 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Outcome> {
+    let options = &args.options;
     match &args.command {
-        Command::Pair { .. }
-        | Command::Backup { .. }
-        | Command::Agent
-        | Command::Status
-        | Command::Sets
-        | Command::RecoveryKey
-        | Command::Folders { .. }
-        | Command::Exclude { .. }
-        | Command::Leave => bail!("not built yet"),
+        Command::Pair { code } => pair::run(options, code),
+        Command::Backup { path } => backup::run(options, path),
+        Command::Agent => agent::run(options),
+        Command::Status => status::status(options),
+        Command::Sets => status::sets(options),
+        Command::RecoveryKey => recovery::run(options),
+        Command::Folders { change } => choices::folders(options, change),
+        Command::Exclude { change } => choices::exclude(options, change),
+        Command::Leave => leave::run(options),
     }
+}
+
+/// A line on standard output. A reader that has gone away stops nothing.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Standard output, for a report.
+pub(crate) fn out() -> Box<dyn Write + Send> {
+    Box::new(io::stdout())
 }

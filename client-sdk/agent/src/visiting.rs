@@ -44,7 +44,7 @@ pub enum Visiting {
     /// On the caller's thread: what it is told and when decides what it does.
     Inline(Box<Visit>),
     /// On its own.
-    Thread(VisitLine),
+    Thread(Box<VisitLine>),
 }
 
 /// The session's end of the line to a visit's thread.
@@ -118,13 +118,13 @@ impl Visiting {
                     Err(error) => port.say(Said::Over(Err(error))),
                 }
             })?;
-        Ok(Self::Thread(VisitLine {
+        Ok(Self::Thread(Box::new(VisitLine {
             said,
             told,
             shared,
             seen: Progress::default(),
             thread,
-        }))
+        })))
     }
 
     pub(crate) fn next(&mut self, now: Time) -> Result<Step, VisitError> {

@@ -23,7 +23,7 @@ use super::salvage::Salvage;
 use super::settle::{Settled, open_catalogue, settle};
 use super::sink::Sink;
 use super::work::{Frame, Work};
-use super::{Opened, Outgoing, Phase, Prepared, Visit, VisitError};
+use super::{Opened, Outgoing, Phase, Prepared, SealedSet, Visit, VisitError};
 use crate::Source;
 use crate::catalogue::BlockFile;
 use crate::chunker::Chunker;
@@ -72,6 +72,12 @@ impl Visit {
             known,
             rebuild,
         } = settle(&base.disk, &base.folder, base.repository.id(), last)?;
+        self.progress.set = Some(set);
+        self.progress.last = memory.last.map(|set| SealedSet {
+            set,
+            snapshot: memory.snapshot,
+            kind: memory.catalogue.map(|catalogue| catalogue.kind()),
+        });
         let (catalogue_number, catalogue) = open_catalogue(&base.disk, &base.folder, &mut memory)?;
         let salvage = Salvage::new(&base.disk, &base.folder, &tails)?;
         let log = VisitLog::create(base.disk.clone(), &base.folder, set)?;

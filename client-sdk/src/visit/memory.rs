@@ -7,7 +7,7 @@ use std::io;
 
 use berth_disk::Disk;
 use berth_repository::Id;
-use berth_wire::{SetRef, SetSeq};
+use berth_wire::{SetKind, SetRef, SetSeq};
 
 use crate::catalogue::BlockRef;
 use crate::encoding::{Damaged, Reader, put_number};
@@ -34,6 +34,15 @@ pub(crate) struct CatalogueRef {
 }
 
 impl CatalogueRef {
+    /// Of the set that it goes with.
+    pub(crate) fn kind(&self) -> SetKind {
+        if self.is_partial {
+            SetKind::Partial
+        } else {
+            SetKind::Complete
+        }
+    }
+
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         put_number(out, self.number);
         put_number(out, self.length);

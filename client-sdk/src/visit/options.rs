@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use berth_repository::{Id, OpenError, PackError, SealError, TreeError};
-use berth_wire::{Refusal, SetKind, SetSeq, Signed, ToHub, UploadId};
+use berth_wire::{Refusal, SetKind, SetRef, SetSeq, Signed, ToHub, UploadId};
 use bytes::Bytes;
 
 /// What is backed up, where to and as whom.
@@ -110,6 +110,21 @@ pub struct Progress {
     pub rebuilt: bool,
     /// Signed words of the hub that came with its welcome, genuine ones only.
     pub receipts: Vec<Signed>,
+    /// Number of the set that this visit makes, once the hub has given it.
+    pub set: Option<SetSeq>,
+    /// The newest sealed set at this hub, if laptop and hub agree on it.
+    pub last: Option<SealedSet>,
+}
+
+/// A set of an earlier visit, as the laptop made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedSet {
+    /// Which.
+    pub set: SetRef,
+    /// Its snapshot.
+    pub snapshot: Option<Id>,
+    /// How far it came; `None`: the laptop has lost what it knew of it.
+    pub kind: Option<SetKind>,
 }
 
 /// How a visit ended.
