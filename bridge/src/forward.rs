@@ -6,12 +6,15 @@
 //! upstream at its full length, with no young lock there; `upstream` is signed only after the same was seen again with
 //! the snapshot there. Every step may be cut anywhere: a new forwarder looks and goes on.
 
-use std::collections::{BTreeMap, VecDeque};
+mod look;
+
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
 use berth_repository::Id;
 use berth_wire::{Manifest, ObjectEntry, ObjectKind, ReceiptLevel, SetRef, SetSeq, Signed};
+use look::Seen;
 
 use crate::locks::LockWatch;
 use crate::names::Folders;
@@ -409,63 +412,6 @@ impl Forwarder {
         self.stage = stage;
         Progress::Waiting { set, until_ns }
     }
-
-    /// Compares the upstream with this set (all but its snapshot) and with the sets before (packs and index: the snapshot
-    /// may need their chunks; not keys, which the owner may have deleted for good).
-    fn look(&self, upstream: &mut dyn Upstream, set: &Set) -> Result<Seen, ForwardError> {
-        let mut there = BTreeMap::new();
-        for kind in [ObjectKind::Key, ObjectKind::Pack, ObjectKind::Index] {
-            upstream.list(kind, &mut |id, length| {
-                there.insert((kind, id), length);
-            })?;
-        }
-        let mut seen = Seen::default();
-        for before in &set.before {
-            let signed = self.spool.manifest(&self.laptop, *before)?;
-            let signed = signed.ok_or_else(|| damaged("reading a manifest"))?;
-            let manifest = Spool::decode_manifest(&signed)?;
-            self.compare_set(
-                &manifest,
-                &[ObjectKind::Pack, ObjectKind::Index],
-                &there,
-                &mut seen,
-            )?;
-        }
-        seen.there.clear();
-        let kinds = [ObjectKind::Key, ObjectKind::Pack, ObjectKind::Index];
-        self.compare_set(&set.manifest, &kinds, &there, &mut seen)?;
-        Ok(seen)
-    }
-
-    fn compare_set(
-        &self,
-        manifest: &Manifest,
-        kinds: &[ObjectKind],
-        there: &BTreeMap<(ObjectKind, Id), u64>,
-        seen: &mut Seen,
-    ) -> Result<(), ForwardError> {
-        let mut foreign = None;
-        self.spool.for_each_object(&self.laptop, manifest, |entry| {
-            if kinds.contains(&entry.kind) {
-                match there.get(&(entry.kind, entry.id)) {
-                    None => seen.missing.push(*entry),
-                    Some(length) if *length == entry.length => seen.there.push(*entry),
-                    Some(_) => foreign = Some(entry.id),
-                }
-            }
-            Ok(())
-        })?;
-        foreign.map_or(Ok(()), |id| Err(ForwardError::Foreign { id }))
-    }
-}
-
-/// What a look at the upstream found.
-#[derive(Default)]
-struct Seen {
-    /// Of this set and those before.
-    missing: Vec<ObjectEntry>,
-    /// Of this set, at its full length.
-    there: Vec<ObjectEntry>,
 }
 
 const fn send_rank(kind: ObjectKind) -> u8 {

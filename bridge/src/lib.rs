@@ -35,7 +35,7 @@ pub use names::LaptopId;
 pub use op::{Checkpoint, StoreDone, StoreError, StoreOp};
 pub use receiver::{
     ASKED_MAX, Effect, Input, PACK_HEADER_SIZE_BYTES_MAX, Receiver, SMALL_OBJECT_SIZE_BYTES_MAX,
-    SNAPSHOT_SIZE_BYTES_MAX, UPLOADS_OPEN_MAX, size_bytes_max,
+    SNAPSHOT_SIZE_BYTES_MAX, UPLOADS_MAX, UPLOADS_OPEN_MAX, size_bytes_max,
 };
 pub use record::{Forward, Sealed, SetRecord, SetState};
 pub use signatures::Signatures;

@@ -26,6 +26,10 @@ use crate::{Checkpoint, End, Ended, ReceiveError, StoreDone, StoreOp};
 /// Uploads open at once: two packs and what a checkpoint sends beside them, with room. Each costs a file handle.
 pub const UPLOADS_OPEN_MAX: usize = 8;
 
+/// Uploads of one visit: packs of 8 TB. Each is remembered until its set is sealed (about 100 bytes); a larger set is
+/// made by more than one visit.
+pub const UPLOADS_MAX: u32 = 1 << 19;
+
 /// Questions that wait for the spool at once. A laptop waits for most answers; marks and reads may overlap.
 pub const ASKED_MAX: usize = 16;
 

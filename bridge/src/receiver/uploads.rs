@@ -7,7 +7,8 @@ use berth_wire::{Mark, OBJECT_SIZE_BYTES_MAX, OPEN_PACKS_MAX, ObjectKind, OpenPa
 use bytes::Bytes;
 
 use super::{
-    Effect, OpenSet, PACK_HEADER_SIZE_BYTES_MAX, Receiver, State, UPLOADS_OPEN_MAX, Upload, size_bytes_max,
+    Effect, OpenSet, PACK_HEADER_SIZE_BYTES_MAX, Receiver, State, UPLOADS_MAX, UPLOADS_OPEN_MAX, Upload,
+    size_bytes_max,
 };
 use crate::ended::{contradiction, limit, unexpected};
 use crate::{Checkpoint, ReceiveError, StoreOp};
@@ -66,9 +67,14 @@ impl Receiver {
         out: &mut Vec<Effect>,
     ) -> Result<(), ReceiveError> {
         let set = self.set("Open")?;
-        if upload.set != set.set || upload.number < set.next_number || upload.number == u32::MAX {
+        if upload.set != set.set || upload.number < set.next_number {
             return Err(ReceiveError::Upload { upload });
         }
+        limit(
+            "uploads in one visit",
+            u64::from(upload.number) + 1,
+            u64::from(UPLOADS_MAX),
+        )?;
         let first_only = matches!(kind, ObjectKind::Key | ObjectKind::Config);
         if first_only && (set.fresh_config.is_none() || provisional) {
             return Err(unexpected("a key or config"));

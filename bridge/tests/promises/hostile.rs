@@ -105,6 +105,24 @@ fn too_many_open_uploads_are_refused() {
 }
 
 #[test]
+fn too_many_uploads_in_one_visit_are_refused() {
+    let open = |visit: &mut Visiting<'_>, at| {
+        let upload = number(visit, at);
+        visit.session.say(ToHub::Open {
+            upload,
+            kind: ObjectKind::Pack,
+            provisional: false,
+        });
+    };
+    let why = refused(|visit, _| {
+        open(visit, berth_bridge::UPLOADS_MAX - 1);
+        assert!(visit.session.end.is_none());
+        open(visit, berth_bridge::UPLOADS_MAX);
+    });
+    assert!(matches!(why, Ended::Broken(ReceiveError::Limit { .. })), "{why}");
+}
+
+#[test]
 fn numbers_that_do_not_grow_are_refused() {
     for wrong in [0, 1, u32::MAX] {
         refused(|visit, _| {
