@@ -190,3 +190,34 @@ fn a_power_cut_of_the_laptop_at_every_sync_loses_nothing_acknowledged() {
 fn a_power_cut_of_the_laptop_that_leaves_some_of_it_loses_nothing_acknowledged() {
     cut_at_every_sync(Side::Laptop, CutPolicy::Random, false);
 }
+
+#[test]
+fn a_power_cut_of_the_laptop_after_a_complete_set_makes_it_forget_nothing() {
+    for policy in [CutPolicy::LoseAll, CutPolicy::Random(1), CutPolicy::Random(2)] {
+        let mut world = world();
+        assert!(world.visit().summary.is_some());
+        world.mishap(Mishap::CutLaptop(policy, Duration::from_secs(3)));
+        world.wait(Duration::from_secs(30));
+        let heard = world.hub.heard_bytes;
+        let next = world.visit();
+        let rebuilt = next.watched.is_some_and(|one| one.rebuilt);
+        let summary = next.summary.unwrap_or_else(|| panic!("{policy:?}: {}", next.how));
+        let sent = world.hub.heard_bytes - heard;
+        assert!(!rebuilt, "{policy:?}: it had to ask the hub what it has");
+        assert_eq!(
+            summary.content_files_read, 0,
+            "{policy:?}: the catalogue was lost"
+        );
+        assert!(sent < AROUND_BYTES, "{policy:?}: {sent} bytes sent");
+        // And what it takes for known is there: a file that is not new under a new name sends no content.
+        world.laptop.files.write("again", noise(1_200_000, 100));
+        let heard = world.hub.heard_bytes;
+        let next = world.visit();
+        assert!(next.summary.is_some(), "{policy:?}: {}", next.how);
+        let sent = world.hub.heard_bytes - heard;
+        assert!(
+            sent < AROUND_BYTES,
+            "{policy:?}: {sent} bytes of known chunks were sent"
+        );
+    }
+}
