@@ -64,8 +64,8 @@ impl NetError {
 /// A radio that has streams over TCP beside those of the radio inside.
 ///
 /// With [`Self::listen`] each connection that comes is a stream that opens by itself. With [`Self::via`]
-/// [`Command::Dial`] connects there, whatever group the radio inside is in. Everything else is the inner radio's. When
-/// the inner radio says [`Event::AdapterGone`], streams over TCP end with it, as the contract says.
+/// [`Command::Dial`] connects there, whatever group the radio inside is in. Everything else is the inner radio's: its
+/// [`Event::AdapterGone`] leaves streams over TCP alone, which need no adapter.
 ///
 /// Dropping it waits for what was written to leave, 3 s at the most.
 pub struct NetRadio {
@@ -302,13 +302,7 @@ impl Radio for NetRadio {
                 .both
                 .event(dial_due.map_or(deadline, |due| due.min(deadline)))
             {
-                Turn::Inner(event) => {
-                    if event == Event::AdapterGone {
-                        self.both.inbox.cut_all();
-                    }
-                    return Some(event);
-                }
-                Turn::Own(event) => return Some(event),
+                Turn::Inner(event) | Turn::Own(event) => return Some(event),
                 Turn::Woken => return None,
                 Turn::Late if self.now() >= deadline => return None,
                 // A dial's time is up.

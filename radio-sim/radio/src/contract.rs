@@ -221,6 +221,7 @@ pub enum Event {
         stream: StreamId,
     },
     /// Either: the adapter is gone; every connection, group and stream of it with it, without an event of their own.
+    /// Streams that need no adapter (over a network that is already there) stay.
     AdapterGone,
     /// Either: the adapter is back. It neither advertises nor scans until told to.
     AdapterBack,
