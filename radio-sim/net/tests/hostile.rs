@@ -5,16 +5,17 @@
 mod lab;
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
 use berth_net::{AirError, AirRadio};
-use berth_radio::{Command, Event, Radio};
+use berth_radio::{Command, Event, Radio, STREAM_PIECE_SIZE_BYTES_MAX, STREAM_WINDOW_BYTES, StreamId};
 use berth_radio_sim::{Air, Profile, SharedAir};
 use bytes::Bytes;
-use lab::air::Served;
-use lab::real_clock;
+use lab::air::{Served, stream};
+use lab::{SILENCE, expect, opened, pull, real_clock};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -140,4 +141,101 @@ fn a_machine_beyond_the_contract_keeps_its_remote_radio() {
     radio.command(Command::StartGroup);
     let deadline = radio.now() + SOON;
     assert!(matches!(radio.event(deadline), Some(Event::GroupStarted { .. })));
+}
+
+#[test]
+fn nobody_gets_a_stream_without_its_token_and_those_who_try_harm_nobody() {
+    let air = air();
+    let (mut hub, mut laptop) = (air.radio("hub"), air.radio("laptop"));
+    let (at_hub, at_laptop) = stream(&mut hub, &mut laptop);
+    // Silent ones, one that tries tokens byte by byte, and more than may try at once.
+    let silent: Vec<_> = (0..20)
+        .map(|_| TcpStream::connect(air.server.streams_at()).unwrap())
+        .collect();
+    for guess in 0..100_u8 {
+        let mut peer = TcpStream::connect(air.server.streams_at()).unwrap();
+        for byte in [guess; 64].chunks(7) {
+            // It may have hung up by now.
+            let _ = peer.write_all(byte);
+        }
+        let _ = peer.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = peer.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "a stream was given away");
+    }
+    let piece = Bytes::from_static(b"still ours");
+    laptop.command(Command::Write {
+        stream: at_laptop,
+        piece: piece.clone(),
+    });
+    expect(
+        &mut hub,
+        &Event::Read {
+            stream: at_hub,
+            piece,
+        },
+    );
+    // And new ones open.
+    laptop.command(Command::Dial);
+    opened(&mut laptop);
+    opened(&mut hub);
+    drop(silent);
+}
+
+#[test]
+fn a_crowd_that_never_says_its_token_is_bounded() {
+    let air = air();
+    let crowd: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(air.server.streams_at()).unwrap())
+        .collect();
+    // The first of those that are too many is closed at once.
+    let closed = crowd.iter().rev().take(100).all(|mut peer| {
+        peer.set_read_timeout(Some(SOON)).unwrap();
+        matches!(peer.read(&mut [0]), Ok(0) | Err(_))
+    });
+    assert!(closed);
+    drop(crowd);
+    let (mut hub, mut laptop) = (air.radio("hub"), air.radio("laptop"));
+    stream(&mut hub, &mut laptop);
+}
+
+#[test]
+fn a_radio_that_takes_nothing_from_its_stream_stops_its_sender_and_no_other() {
+    let air = air();
+    let (mut hub, mut laptop) = (air.radio("hub"), air.radio("laptop"));
+    let (at_hub, at_laptop) = stream(&mut hub, &mut laptop);
+    laptop.command(Command::Dial);
+    let other_at_laptop = opened(&mut laptop);
+    let other_at_hub = opened(&mut hub);
+    hub.command(Command::Hold { stream: at_hub });
+    let piece = Bytes::from(vec![1; STREAM_PIECE_SIZE_BYTES_MAX]);
+    let (mut written, mut drained) = (0, 0);
+    loop {
+        while written + piece.len() - drained <= STREAM_WINDOW_BYTES {
+            written += piece.len();
+            laptop.command(Command::Write {
+                stream: at_laptop,
+                piece: piece.clone(),
+            });
+        }
+        let until = laptop.now() + SILENCE;
+        match laptop.event(until) {
+            Some(Event::Drained { bytes, .. }) => drained += bytes,
+            other => {
+                assert_eq!(other, None);
+                break;
+            }
+        }
+        assert!(drained < 64 << 20, "nobody took it");
+    }
+    push_and_pull(&mut hub, &mut laptop, other_at_hub, other_at_laptop);
+}
+
+fn push_and_pull(hub: &mut AirRadio, laptop: &mut AirRadio, at_hub: StreamId, at_laptop: StreamId) {
+    let piece = Bytes::from(vec![2; 100_000]);
+    laptop.command(Command::Write {
+        stream: at_laptop,
+        piece,
+    });
+    pull(hub, at_hub, 100_000);
 }

@@ -1,7 +1,7 @@
 //! The air's end of the Unix socket.
 
 use std::io::{self, BufWriter, Read};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +47,12 @@ impl AirServer {
     pub fn open(air: SharedAir, rng: Box<dyn RngCore + Send>) -> io::Result<Self> {
         let gate = Gate::open(air.clone(), rng)?;
         Ok(Self(Arc::new(Inner { air, gate })))
+    }
+
+    /// Where radios connect for their streams.
+    #[must_use]
+    pub fn streams_at(&self) -> SocketAddr {
+        self.0.gate.address
     }
 
     /// Gives the peer at the other end of `link` a radio until it goes, or carries out its order. Call it on a thread of

@@ -15,7 +15,7 @@ pub(crate) type Serving = JoinHandle<Result<(), AirError>>;
 
 pub(crate) struct Served {
     pub(crate) air: SharedAir,
-    server: AirServer,
+    pub(crate) server: AirServer,
 }
 
 impl Served {
