@@ -14,6 +14,10 @@ use bytes::Bytes;
 
 use crate::store::{Store, Stores};
 
+/// Answers that wait for the link. A laptop asks for 1 MiB at a time; one that goes on asking and does not listen would
+/// fill the hub's memory.
+const OUTBOX_SIZE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// What a hub is made of.
 pub struct HubParts {
     /// For the sessions.
@@ -81,6 +85,7 @@ struct Visit {
     store: Option<Store>,
     waiting: VecDeque<StoreOp>,
     outbox: VecDeque<Bytes>,
+    outbox_size_bytes: usize,
     link_is_up: bool,
     end: Option<End>,
 }
@@ -204,7 +209,7 @@ impl Hub {
                 HubEffect::Down { session, .. } => {
                     if let Some(visit) = self.visits.get_mut(&session) {
                         visit.link_is_up = false;
-                        visit.outbox.clear();
+                        visit.forget_outbox();
                         self.tell(now, wall_ns, session, Input::Cut, out);
                         self.forget_if_over(now, wall_ns, session, out);
                     }
@@ -227,6 +232,7 @@ impl Hub {
             store: None,
             waiting: VecDeque::new(),
             outbox: VecDeque::new(),
+            outbox_size_bytes: 0,
             link_is_up: true,
             end: None,
         };
@@ -262,6 +268,10 @@ impl Hub {
                     Effect::Reply(message) => visit.reply(&message),
                     Effect::End(end) => visit.end = Some(end),
                 }
+            }
+            if visit.outbox_size_bytes > OUTBOX_SIZE_BYTES_MAX {
+                visit.forget_outbox();
+                inputs.push_back(Input::Stop(Refusal::Disagree));
             }
             self.store(wall_ns, session, &mut inputs, out);
         }
@@ -315,6 +325,7 @@ impl Hub {
                 && self.session.room_bytes(session) > 0
                 && let Some(frame) = visit.outbox.pop_front()
             {
+                visit.outbox_size_bytes -= frame.len();
                 self.session
                     .handle(now, wall_ns, HubInput::Frame { session, frame }, &mut effects);
             }
@@ -360,10 +371,16 @@ impl Hub {
 }
 
 impl Visit {
+    fn forget_outbox(&mut self) {
+        self.outbox.clear();
+        self.outbox_size_bytes = 0;
+    }
+
     fn reply(&mut self, message: &ToLaptop) {
         if self.link_is_up
             && let Ok(frames) = control_frames(message)
         {
+            self.outbox_size_bytes += frames.iter().map(Bytes::len).sum::<usize>();
             self.outbox.extend(frames);
         }
     }
