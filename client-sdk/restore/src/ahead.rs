@@ -97,7 +97,7 @@ impl ReadAhead {
         self.fill(&mut state);
     }
 
-    /// The bytes at `place`, if they are planned. May wait for them.
+    /// The bytes at `place`, if they are planned and there. May wait for them.
     pub(crate) fn read(&self, place: &Place) -> Option<io::Result<Bytes>> {
         let (start, block) = {
             let mut state = self.state();
@@ -122,6 +122,8 @@ impl ReadAhead {
         }
         Some(match &*block {
             Block::Here(bytes) => part(bytes, start, &place.range),
+            // A pack that was cut short: its last span is not there, but this place may be.
+            Block::Failed(io::ErrorKind::UnexpectedEof, _) => return None,
             Block::Failed(kind, why) => Err(io::Error::new(*kind, why.clone())),
             Block::Pending(_) => Err(io::ErrorKind::Other.into()),
         })
@@ -259,6 +261,9 @@ fn part(bytes: &Bytes, start: u64, range: &Range<u64>) -> io::Result<Bytes> {
 mod tests {
     use super::*;
 
+    /// Size of every pack in bytes.
+    const PACK_BYTES: u64 = 1_000_000;
+
     /// A far source that takes down what it is asked for.
     #[derive(Default)]
     struct Far {
@@ -277,7 +282,12 @@ mod tests {
         }
         fn ask(&self, _kind: ObjectKind, id: Id, range: Range<u64>) -> Option<Pending> {
             self.asked.lock().unwrap().push((id, range.clone()));
-            Some(Box::new(move || Ok(bytes(&range))))
+            Some(Box::new(move || {
+                if range.end > PACK_BYTES {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(bytes(&range))
+            }))
         }
     }
 
@@ -341,6 +351,14 @@ mod tests {
         let late = place(1, 990_000..990_500);
         assert_eq!(ahead.read(&late).unwrap().unwrap(), bytes(&late.range));
         assert_eq!(far.asked.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_pack_that_was_cut_short_costs_only_what_lies_beyond() {
+        let (_, ahead) = reader(1 << 20);
+        let whole = place(1, PACK_BYTES - 100..PACK_BYTES);
+        ahead.expect([whole.clone(), place(1, PACK_BYTES..PACK_BYTES + 100)]);
+        assert!(ahead.read(&whole).is_none(), "not left to be read alone");
     }
 
     #[test]

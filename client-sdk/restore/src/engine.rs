@@ -140,8 +140,8 @@ impl Engine {
     }
 
     /// These chunks will be read, in this order, and each then be read or passed over once.
-    pub(crate) fn expect_chunks(&self, ids: &[Id]) {
-        let places = ids.iter().filter_map(|id| self.chunk_place(*id));
+    pub(crate) fn expect_chunks<'a>(&self, ids: impl IntoIterator<Item = &'a Id>) {
+        let places = ids.into_iter().filter_map(|id| self.chunk_place(*id));
         self.backend.chunks.expect(places);
     }
 

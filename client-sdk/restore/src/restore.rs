@@ -227,11 +227,11 @@ impl Restore<'_> {
             let first = entry.content().first();
             first.and_then(|id| self.engine.chunk_place(*id).map(|place| place.key()))
         });
-        for (_, entry) in &batch {
-            let content = entry.content();
-            self.engine
-                .expect_chunks(content.get(..CHUNKS_PLANNED_MAX).unwrap_or(content));
-        }
+        // All at once, so that neighbours meet before the first is asked for.
+        let chunks = batch
+            .iter()
+            .flat_map(|(_, entry)| entry.content().iter().take(CHUNKS_PLANNED_MAX));
+        self.engine.expect_chunks(chunks);
         let mut last: Option<(PathBuf, Arc<OwnedFd>)> = None;
         for (path, entry) in batch {
             let parent = path.parent().unwrap_or(Path::new(""));
