@@ -269,3 +269,188 @@ impl Ask {
 const fn wrong(what: &'static str) -> VisitError {
     VisitError::Protocol { what }
 }
+
+#[cfg(test)]
+mod tests {
+    use berth_wire::{FETCH_SIZE_BYTES_MAX, Refusal, SetSeq};
+    use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+    use super::*;
+
+    const NOW: Time = Time::ZERO;
+
+    /// A visit that the hub has welcomed.
+    fn welcomed() -> (Reading, Sender<Question>) {
+        let (questions, asked) = unbounded();
+        let mut reading = Reading::new(Id::of(b"config"), asked);
+        let begin = reading.next(NOW).unwrap();
+        assert!(matches!(
+            begin,
+            ReadingStep::Send(ToHub::Begin { last: None, .. })
+        ));
+        assert!(matches!(reading.next(NOW), Ok(ReadingStep::Wait)));
+        let welcome = ToLaptop::Welcome {
+            protocol: PROTOCOL,
+            set: SetSeq(4),
+            last: None,
+            repository: None,
+            tails: Vec::new(),
+            room_bytes: 0,
+            receipts: Vec::new(),
+        };
+        reading.receive(NOW, welcome).unwrap();
+        (reading, questions)
+    }
+
+    fn ask(questions: &Sender<Question>, offset: u64, length: u32) -> Receiver<Answer> {
+        let (answer, answered) = bounded(1);
+        let ask = Ask::Fetch {
+            kind: ObjectKind::Pack,
+            id: Id::of(b"pack"),
+            offset,
+            length,
+        };
+        questions.send(Question { ask, answer }).unwrap();
+        answered
+    }
+
+    fn fetched(length: usize, object_length: u64) -> ToLaptop {
+        ToLaptop::Fetched {
+            bytes: vec![7; length].into(),
+            object_length,
+        }
+    }
+
+    fn sends(reading: &mut Reading) -> usize {
+        (0..100)
+            .take_while(|_| matches!(reading.next(NOW), Ok(ReadingStep::Send(_))))
+            .count()
+    }
+
+    #[test]
+    fn questions_go_out_within_the_window_and_answers_go_back_in_order() {
+        let (mut reading, questions) = welcomed();
+        let answers: Vec<_> = (0..30).map(|n| ask(&questions, n, 10)).collect();
+        assert_eq!(sends(&mut reading), QUESTIONS_IN_FLIGHT_MAX);
+        reading.receive(NOW, fetched(10, 1000)).unwrap();
+        reading.receive(NOW, ToLaptop::Missing).unwrap();
+        assert_eq!(sends(&mut reading), 2);
+        assert!(matches!(
+            answers[0].try_recv(),
+            Ok(Answer::Bytes {
+                object_length: 1000,
+                ..
+            })
+        ));
+        assert_eq!(answers[1].try_recv(), Ok(Answer::Missing));
+        assert!(answers[2].try_recv().is_err());
+    }
+
+    #[test]
+    fn large_answers_are_asked_for_a_mebibyte_at_a_time() {
+        let (mut reading, questions) = welcomed();
+        for _ in 0..5 {
+            ask(&questions, 0, FETCH_SIZE_BYTES_MAX);
+        }
+        assert_eq!(sends(&mut reading), 2);
+    }
+
+    #[test]
+    fn an_answer_that_can_be_none_to_the_question_ends_the_visit() {
+        for wrong in [
+            fetched(9, 1000),
+            fetched(11, 1000),
+            fetched(10, 9),
+            ToLaptop::Listing {
+                ids: Vec::new(),
+                more: false,
+            },
+            ToLaptop::Acknowledged {
+                mark: berth_wire::Mark(1),
+            },
+        ] {
+            let (mut reading, questions) = welcomed();
+            let answered = ask(&questions, 0, 10);
+            sends(&mut reading);
+            assert!(reading.receive(NOW, wrong).is_err());
+            drop(reading);
+            assert!(answered.recv().is_err(), "whoever asked waits for ever");
+        }
+        let (mut reading, _questions) = welcomed();
+        assert!(
+            reading.receive(NOW, ToLaptop::Missing).is_err(),
+            "an answer without a question"
+        );
+    }
+
+    #[test]
+    fn a_short_answer_is_taken_where_the_object_ends() {
+        let (mut reading, questions) = welcomed();
+        let answered = ask(&questions, 995, 10);
+        sends(&mut reading);
+        reading.receive(NOW, fetched(5, 1000)).unwrap();
+        assert!(matches!(answered.recv(), Ok(Answer::Bytes { bytes, .. }) if bytes.len() == 5));
+    }
+
+    #[test]
+    fn a_listing_must_ascend_and_get_on() {
+        let (low, high) = (Id::new([1; 32]), Id::new([2; 32]));
+        for (ids, more, is_right) in [
+            (vec![high], false, true),
+            (vec![], false, true),
+            (vec![], true, false),
+            (vec![low], false, false),
+            (vec![high, high], false, false),
+        ] {
+            let (mut reading, questions) = welcomed();
+            let (answer, _answered) = bounded(1);
+            let ask = Ask::List {
+                kind: ObjectKind::Index,
+                after: Some(low),
+            };
+            questions.send(Question { ask, answer }).unwrap();
+            sends(&mut reading);
+            let received = reading.receive(NOW, ToLaptop::Listing { ids, more });
+            assert_eq!(received.is_ok(), is_right);
+        }
+    }
+
+    #[test]
+    fn a_hub_that_only_says_that_it_is_here_is_given_up() {
+        let (mut reading, questions) = welcomed();
+        let answered = ask(&questions, 0, 10);
+        sends(&mut reading);
+        reading
+            .receive(NOW + ANSWER_MAX / 2, ToLaptop::KeepAlive)
+            .unwrap();
+        assert!(matches!(
+            reading.next(NOW + ANSWER_MAX / 2),
+            Ok(ReadingStep::Wait)
+        ));
+        assert!(matches!(reading.next(NOW + ANSWER_MAX), Err(VisitError::Overdue)));
+        drop(reading);
+        assert!(answered.recv().is_err());
+    }
+
+    #[test]
+    fn silence_is_fine_while_nobody_asks_and_the_visit_ends_with_the_last_who_could() {
+        let (mut reading, questions) = welcomed();
+        let later = NOW + 10 * ANSWER_MAX;
+        assert!(matches!(reading.next(later), Ok(ReadingStep::Wait)));
+        let answered = ask(&questions, 0, 10);
+        drop(questions);
+        assert!(matches!(reading.next(later), Ok(ReadingStep::Send(_))));
+        assert!(matches!(reading.next(later), Ok(ReadingStep::Wait)));
+        reading.receive(later, fetched(10, 10)).unwrap();
+        assert!(matches!(reading.next(later), Ok(ReadingStep::Done)));
+        assert!(answered.recv().is_ok());
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_reason() {
+        let (mut reading, _questions) = welcomed();
+        let why = Refusal::Revoked;
+        let refused = reading.receive(NOW, ToLaptop::Refused { why });
+        assert!(matches!(refused, Err(VisitError::Refused(Refusal::Revoked))));
+    }
+}

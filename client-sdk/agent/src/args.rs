@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::reading_commands::{Cat, Ls, Restore};
+
 const EXAMPLES: &str = "\
 Examples:
   berth pair 123-456                    pair with the hub whose window shows this code (`berthctl pair`)
@@ -13,6 +15,8 @@ Examples:
   berth backup --via 192.168.1.5:7700   the same over a network that is there, without radio
   berth agent                           back up whenever the hub is near
   berth status                          what is safe, and where
+  berth ls latest ~/Documents           what the newest complete set has there
+  berth restore latest ~/Documents --to /tmp/back      bring it back, as /tmp/back/home/...
   berth leave                           \"I must go\": a checkpoint, then goodbye
   berth recovery-key                    the key that opens the backups without this laptop
 
@@ -75,6 +79,13 @@ pub(crate) enum Command {
     Status,
     /// The sets that this laptop knows of, at every hub.
     Sets,
+    /// List what is in a set, on the hub. With --json an array: `path` (and `path_base64` where it is no UTF-8), `type`,
+    /// `size`, `mode`, `mtime`.
+    Ls(Ls),
+    /// Write a file of a set to standard output.
+    Cat(Cat),
+    /// Restore files of a set from the hub. One that was cut goes on when it is done again.
+    Restore(Restore),
     /// Show the key that opens the backups: write it down and keep it away from this laptop.
     RecoveryKey,
     /// What is backed up.

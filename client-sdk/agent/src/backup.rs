@@ -198,7 +198,7 @@ fn roots(options: &Options, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// The first signal ends the visit with a checkpoint and goodbye, the second one the process.
-fn on_signals(leave: &Leave) -> Result<()> {
+pub(crate) fn on_signals(leave: &Leave) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let leave = leave.clone();
     std::thread::Builder::new()

@@ -18,6 +18,8 @@ mod pair;
 mod place;
 mod priority;
 mod radio;
+mod reading_commands;
+mod reading_names;
 mod recovery;
 mod status;
 mod visit;
@@ -73,6 +75,9 @@ fn run(args: &Args) -> Result<Outcome> {
         Command::RecoveryKey => recovery::run(options),
         Command::Folders { change } => choices::folders(options, change),
         Command::Exclude { change } => choices::exclude(options, change),
+        Command::Ls(args) => reading_commands::ls(options, args),
+        Command::Cat(args) => reading_commands::cat(options, args),
+        Command::Restore(args) => reading_commands::restore(options, args),
         Command::Leave => leave::run(options),
     }
 }

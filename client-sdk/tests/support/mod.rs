@@ -109,8 +109,18 @@ impl Pair {
 
     /// Where restic finds the repository on the hub.
     pub fn spool_repository(&self) -> PathBuf {
-        let id = LaptopId(self.laptop.device().0);
-        self.dir.path().join("hub").join(Spool::repository_folder(&id))
+        let folder = Spool::repository_folder(&self.laptop_id());
+        self.dir.path().join("hub").join(folder)
+    }
+
+    /// What the hub keeps.
+    pub fn spool(&self) -> &Arc<Spool> {
+        &self.spool
+    }
+
+    /// As the hub knows the laptop.
+    pub fn laptop_id(&self) -> LaptopId {
+        LaptopId(self.laptop.device().0)
     }
 
     /// Another laptop state: as if its disk was lost but for the keys.

@@ -1,0 +1,441 @@
+//! Reading back from a hub: the laptop's machine and a real hub's receiver and spool, without a radio between them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "../../client-sdk/tests/support/mod.rs"]
+mod support;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use berth_agent::{Errand, LinkSource, Seen, read_back};
+use berth_bridge::{Effect, Input, Receiver};
+use berth_client_sdk::{ANSWER_MAX, OsSource, Reading, ReadingStep, VisitError};
+use berth_pairing::{Identity, Name, NoiseKey, Peer, Role};
+use berth_restore::{Depth, Existing, FolderSource, Repository, RestoreError, Snapshot};
+use berth_tests::compare::{Owners, assert_same};
+use berth_tests::corpus;
+use berth_wire::ToLaptop;
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+use support::{Cut, Pair};
+
+/// What becomes of a message of the hub on its way; `None`: it never arrives.
+type OnTheWay<'a> = &'a mut dyn FnMut(ToLaptop) -> Option<ToLaptop>;
+
+/// What a visit took.
+#[derive(Debug, Default)]
+struct Took {
+    /// Times that the laptop had to wait for answers.
+    waits: u64,
+}
+
+/// Carries messages between a reading laptop and the hub until the visit ends.
+fn carry(
+    pair: &Pair,
+    mut reading: Reading,
+    woken: &mpsc::Receiver<()>,
+    on_the_way: OnTheWay<'_>,
+) -> Result<Took, VisitError> {
+    let mut took = Took::default();
+    let mut now = Duration::ZERO;
+    let mut receiver = Receiver::new(now);
+    let mut visit = pair.spool().visit(pair.laptop_id()).unwrap();
+    // Nothing is answered before the laptop waits: so the hub sees all that a window holds.
+    let mut inputs = VecDeque::new();
+    loop {
+        match reading.next(now)? {
+            ReadingStep::Send(message) => {
+                let mut effects = Vec::new();
+                receiver.handle(now, Input::Message(message), &mut effects);
+                for effect in effects {
+                    match effect {
+                        Effect::Store(op) => inputs.push_back(op),
+                        Effect::Reply(message) => panic!("an answer at once: {message:?}"),
+                        Effect::End(end) => panic!("the hub ended the visit: {end:?}"),
+                    }
+                }
+            }
+            ReadingStep::Wait if inputs.is_empty() => {
+                if woken.recv_timeout(Duration::from_secs(20)).is_err() {
+                    panic!("nobody asks and nobody leaves");
+                }
+            }
+            ReadingStep::Wait => {
+                took.waits += 1;
+                for op in inputs.drain(..) {
+                    let done = visit.execute(op, 0).unwrap();
+                    let mut effects = Vec::new();
+                    receiver.handle(now, Input::Store(done), &mut effects);
+                    for effect in effects {
+                        let Effect::Reply(message) = effect else {
+                            panic!("not an answer: {effect:?}");
+                        };
+                        match on_the_way(message) {
+                            Some(message) => reading.receive(now, message)?,
+                            None => now += ANSWER_MAX,
+                        }
+                    }
+                }
+            }
+            ReadingStep::Done => return Ok(took),
+        }
+    }
+}
+
+/// Reads from the hub with `work`; what came of it, what was read, and how the visit went.
+fn read<T: Send>(
+    pair: &Pair,
+    on_the_way: OnTheWay<'_>,
+    work: impl FnOnce(Repository) -> T + Send,
+) -> (Result<T, RestoreError>, Arc<Seen>, Result<Took, VisitError>) {
+    let (wake, woken) = mpsc::channel();
+    let peer = Peer {
+        device: Identity::generate(&mut ChaCha8Rng::seed_from_u64(1)).device(),
+        noise: NoiseKey([0; 32]),
+        role: Role::Hub,
+        name: Name::reduce("desk"),
+        beacon: None,
+    };
+    let key = pair.repository.recovery_key().to_owned();
+    let (worked, left) = read_back(
+        pair.repository.id(),
+        Arc::new(move || {
+            // The visit may have ended.
+            let _ = wake.send(());
+        }),
+        |begin| {
+            let Ok(Errand::Read(reading)) = begin(&peer) else {
+                panic!("not a visit that reads");
+            };
+            carry(pair, *reading, &woken, on_the_way)
+        },
+        |source: LinkSource| {
+            let seen = source.seen();
+            (Repository::open(source, &key).map(work), seen)
+        },
+    );
+    let (result, seen) = worked.unwrap();
+    (result, seen, left)
+}
+
+fn honest(message: ToLaptop) -> Option<ToLaptop> {
+    Some(message)
+}
+
+fn latest(repository: &Repository) -> Snapshot {
+    repository.snapshots().unwrap().pop().unwrap()
+}
+
+/// A pair whose hub holds one set of what `make` makes in `files`.
+fn backed_up(make: impl FnOnce(&Path)) -> (Pair, PathBuf) {
+    let mut pair = Pair::new();
+    let files = pair.dir.path().join("files");
+    make(&files);
+    pair.visit(Box::new(OsSource::new()), &[&files], Cut::Never);
+    (pair, files)
+}
+
+fn within(into: &Path, path: &Path) -> PathBuf {
+    into.join(path.strip_prefix("/").unwrap())
+}
+
+fn pack_bytes(pair: &Pair) -> u64 {
+    let source = FolderSource::new(pair.spool_repository());
+    let packs = berth_restore::ObjectSource::list(&source, berth_restore::ObjectKind::Pack).unwrap();
+    packs.iter().filter_map(|(_, size)| *size).sum()
+}
+
+#[test]
+fn an_odd_folder_comes_back_over_the_link_the_same() {
+    let (pair, files) = backed_up(|files| {
+        corpus::odd_folder(files, 5).unwrap();
+    });
+    let into = pair.dir.path().join("restored");
+    let (report, _, left) = read(&pair, &mut honest, |repository| {
+        repository.restore(&latest(&repository), &[], &into, Existing::Keep, &|_| {})
+    });
+    left.unwrap();
+    let report = report.unwrap().unwrap();
+    assert!(report.is_whole(), "{:#?}", report.problems);
+    assert_same(&files, &within(&into, &files), Owners::of_this_user());
+}
+
+#[test]
+fn a_restore_reads_what_it_needs_once_and_in_few_questions() {
+    let (pair, files) = backed_up(|files| {
+        corpus::small_files(&files.join("small"), 1, 2_000).unwrap();
+        corpus::incompressible(&files.join("large"), 2, 24_000_000).unwrap();
+        // The same content a second time: its chunks are needed twice.
+        fs::create_dir(files.join("again")).unwrap();
+        for path in berth_tests::compare::files(&files.join("large"))
+            .unwrap()
+            .iter()
+            .take(3)
+        {
+            fs::copy(path, files.join("again").join(path.file_name().unwrap())).unwrap();
+        }
+    });
+    let into = pair.dir.path().join("restored");
+    let (report, seen, left) = read(&pair, &mut honest, |repository| {
+        repository.restore(&latest(&repository), &[], &into, Existing::Keep, &|_| {})
+    });
+    let took = left.unwrap();
+    assert!(report.unwrap().unwrap().is_whole());
+    assert_same(&files, &within(&into, &files), Owners::of_this_user());
+    let needed = pack_bytes(&pair);
+    let ratio = seen.bytes() as f64 / needed as f64;
+    println!(
+        "{needed} bytes in packs, {} read ({ratio:.3}), {} questions, {} waits",
+        seen.bytes(),
+        seen.questions(),
+        took.waits
+    );
+    assert!(ratio < 1.03, "read {ratio} times what the packs hold");
+    assert!(
+        seen.questions() < 60 + needed / 200_000,
+        "{} questions",
+        seen.questions()
+    );
+}
+
+#[test]
+fn a_restore_that_was_cut_goes_on_and_fetches_only_the_rest() {
+    let (pair, files) = backed_up(|files| corpus::incompressible(files, 7, 30_000_000).unwrap());
+    let into = pair.dir.path().join("restored");
+    let mut fetched = 0;
+    let mut cut = |message: ToLaptop| match message {
+        ToLaptop::Fetched { bytes, object_length } => {
+            fetched += bytes.len();
+            // After this nothing comes any more.
+            (fetched < 20_000_000).then_some(ToLaptop::Fetched { bytes, object_length })
+        }
+        message => Some(message),
+    };
+    let restore = |repository: Repository| {
+        repository.restore(&latest(&repository), &[], &into, Existing::Keep, &|_| {})
+    };
+    let (first, seen_first, left) = read(&pair, &mut cut, restore);
+    assert!(matches!(left, Err(VisitError::Overdue)), "{left:?}");
+    assert!(matches!(first, Ok(Err(RestoreError::Lost { .. }))), "{first:?}");
+    let restored = within(&into, &files);
+    for path in berth_tests::compare::files(&restored).unwrap() {
+        let original = files.join(path.strip_prefix(&restored).unwrap());
+        assert!(
+            fs::read(&path).unwrap() == fs::read(original).unwrap(),
+            "{path:?} is not whole"
+        );
+    }
+    let (second, seen_second, left) = read(&pair, &mut honest, restore);
+    left.unwrap();
+    let report = second.unwrap().unwrap();
+    assert!(report.is_whole() && report.files_there > 0, "{report:?}");
+    assert_same(&files, &restored, Owners::of_this_user());
+    let both = seen_first.bytes() + seen_second.bytes();
+    println!(
+        "{} + {} bytes read, {} in packs, {} bytes were there",
+        seen_first.bytes(),
+        seen_second.bytes(),
+        pack_bytes(&pair),
+        report.bytes_there
+    );
+    // What was under way at the cut: files half written, and what was read ahead for them.
+    assert!(both < pack_bytes(&pair) + 12_000_000, "{both} bytes in both");
+    assert!(seen_second.bytes() + report.bytes_there < pack_bytes(&pair) + 2_000_000);
+}
+
+#[test]
+fn files_that_are_there_stay_unless_they_are_to_be_replaced() {
+    let (pair, files) = backed_up(|files| {
+        fs::create_dir(files).unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(files.join(name), format!("{name} of the snapshot")).unwrap();
+        }
+    });
+    let into = pair.dir.path().join("restored");
+    let restored = within(&into, &files);
+    fs::create_dir_all(&restored).unwrap();
+    fs::write(restored.join("a"), "mine").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", restored.join("b")).unwrap();
+    let restore = |existing| {
+        let (report, _, _) = read(&pair, &mut honest, |repository| {
+            repository.restore(&latest(&repository), &[], &into, existing, &|_| {})
+        });
+        report.unwrap().unwrap()
+    };
+    let report = restore(Existing::Keep);
+    assert_eq!(
+        (report.files, report.problems.len()),
+        (1, 2),
+        "{:?}",
+        report.problems
+    );
+    assert_eq!(fs::read(restored.join("a")).unwrap(), b"mine");
+    assert!(restored.join("b").is_symlink());
+    let report = restore(Existing::Replace);
+    assert!(
+        report.is_whole() && report.files == 2 && report.files_there == 1,
+        "{report:?}"
+    );
+    assert_same(&files, &restored, Owners::of_this_user());
+}
+
+#[test]
+fn only_what_is_named_is_restored_and_read() {
+    let (pair, files) = backed_up(|files| {
+        corpus::incompressible(&files.join("large"), 3, 8_000_000).unwrap();
+        fs::create_dir(files.join("some")).unwrap();
+        fs::write(files.join("some/one"), "one").unwrap();
+        fs::write(files.join("some/two"), "two").unwrap();
+    });
+    let into = pair.dir.path().join("restored");
+    let wanted = [files.join("some/one")];
+    let (report, seen, _) = read(&pair, &mut honest, |repository| {
+        repository.restore(&latest(&repository), &wanted, &into, Existing::Keep, &|_| {})
+    });
+    assert_eq!(report.unwrap().unwrap().files, 1);
+    assert_eq!(fs::read(within(&into, &wanted[0])).unwrap(), b"one");
+    assert!(!within(&into, &files.join("large")).exists());
+    assert!(seen.bytes() < 200_000, "{} bytes", seen.bytes());
+}
+
+#[test]
+fn a_list_and_one_file_need_no_more_than_trees_and_that_file() {
+    let (pair, files) = backed_up(|files| corpus::small_files(files, 4, 300).unwrap());
+    let all = berth_tests::compare::files(&files).unwrap();
+    let (found, seen, left) = read(&pair, &mut honest, |repository| {
+        let snapshot = latest(&repository);
+        let mut found = Vec::new();
+        repository
+            .list(&snapshot, &files, Depth::Everything, &mut |path, entry| {
+                if entry.is_file() {
+                    found.push(path.to_path_buf());
+                }
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        let mut content = Vec::new();
+        repository.cat(&snapshot, &all[7], &mut content).unwrap();
+        (found, content)
+    });
+    left.unwrap();
+    let (mut found, content) = found.unwrap();
+    found.sort();
+    assert_eq!(found, all);
+    assert_eq!(content, fs::read(&all[7]).unwrap());
+    assert!(seen.bytes() < pack_bytes(&pair), "{} bytes", seen.bytes());
+}
+
+/// What a hub can do to an answer.
+fn damaged(bytes: &Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    if let Some(byte) = bytes.last_mut() {
+        *byte ^= 1;
+    }
+    bytes.into()
+}
+
+#[test]
+fn a_hub_that_lies_leads_to_errors_and_never_to_a_wrong_file() {
+    let (pair, files) = backed_up(|files| corpus::text_and_office(files, 6, 3_000_000).unwrap());
+    // From each fetch on: those before are honest, so that every kind of object is lied about.
+    for from in [0, 1, 2, 4, 6, 8, 12] {
+        for lie in ["bytes", "missing", "short", "long"] {
+            let into = pair.dir.path().join(format!("restored-{from}-{lie}"));
+            let mut fetches = 0;
+            let mut tamper = |message: ToLaptop| match message {
+                ToLaptop::Fetched { bytes, object_length } => {
+                    fetches += 1;
+                    if fetches <= from {
+                        return Some(ToLaptop::Fetched { bytes, object_length });
+                    }
+                    Some(match lie {
+                        "bytes" => ToLaptop::Fetched {
+                            bytes: damaged(&bytes),
+                            object_length,
+                        },
+                        "missing" => ToLaptop::Missing,
+                        "short" => ToLaptop::Fetched {
+                            object_length: bytes.len() as u64 / 2,
+                            bytes: bytes.slice(..bytes.len() / 2),
+                        },
+                        _ => ToLaptop::Fetched {
+                            bytes: Bytes::from(vec![0; bytes.len() + 1]),
+                            object_length: object_length + 1,
+                        },
+                    })
+                }
+                message => Some(message),
+            };
+            let (report, _, _) = read(&pair, &mut tamper, |repository| {
+                let snapshot = repository.snapshots()?.pop();
+                let snapshot = snapshot.ok_or(RestoreError::NoRepository {
+                    location: String::new(),
+                })?;
+                repository.restore(&snapshot, &[], &into, Existing::Keep, &|_| {})
+            });
+            if let Ok(Ok(report)) = &report {
+                assert!(!report.is_whole(), "{lie} from fetch {from} on was not noticed");
+            }
+            let restored = within(&into, &files);
+            let Ok(found) = berth_tests::compare::files(&restored) else {
+                continue;
+            };
+            for path in found {
+                let original = files.join(path.strip_prefix(&restored).unwrap());
+                assert!(
+                    fs::read(&path).unwrap() == fs::read(original).unwrap(),
+                    "{path:?} is wrong"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_right_bytes_of_another_object_are_noticed() {
+    let (pair, _) = backed_up(|files| {
+        fs::create_dir(files).unwrap();
+        // Chunks of one size: their sealed lengths are the same.
+        for name in ["a", "b", "c", "d"] {
+            let content: Vec<u8> = (0..90_000_u32)
+                .map(|at| (at.wrapping_mul(2_654_435_761) >> 9) as u8 ^ name.as_bytes()[0])
+                .collect();
+            fs::write(files.join(name), content).unwrap();
+        }
+    });
+    let into = pair.dir.path().join("restored");
+    let mut before: Option<Bytes> = None;
+    let mut swap = |message: ToLaptop| match message {
+        ToLaptop::Fetched { bytes, object_length } => {
+            let swapped = before
+                .replace(bytes.clone())
+                .filter(|other| other.len() == bytes.len());
+            let bytes = swapped.unwrap_or(bytes);
+            Some(ToLaptop::Fetched { bytes, object_length })
+        }
+        message => Some(message),
+    };
+    let (_, _, _) = read(&pair, &mut swap, |repository| {
+        repository.restore(&latest(&repository), &[], &into, Existing::Keep, &|_| {})
+    });
+    for path in berth_tests::compare::files(&into).unwrap_or_default() {
+        let original = Path::new("/").join(path.strip_prefix(&into).unwrap());
+        assert!(
+            fs::read(&path).unwrap() == fs::read(original).unwrap(),
+            "{path:?} is wrong"
+        );
+    }
+}
+
+#[test]
+fn without_a_backup_there_is_no_repository_to_read() {
+    let pair = Pair::new();
+    let (result, _, left) = read(&pair, &mut honest, |_| ());
+    left.unwrap();
+    assert!(matches!(result, Err(RestoreError::NoRepository { location }) if location == "the hub desk"));
+}
