@@ -38,8 +38,9 @@ pub use receiver::{
     SNAPSHOT_SIZE_BYTES_MAX, UPLOADS_MAX, UPLOADS_OPEN_MAX, size_bytes_max,
 };
 pub use record::{Forward, Sealed, SetRecord, SetState};
+pub use repair::Repair;
 pub use signatures::Signatures;
-pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, Repair, SET_SEQ_MAX, Spool};
+pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, SET_SEQ_MAX, Spool};
 pub use upstream::{Lock, NameTaken, Upstream, UpstreamError, repository_name};
 pub use visit::Visit;
 

@@ -6,16 +6,123 @@
 
 use std::collections::BTreeSet;
 
-use berth_wire::{RECEIPT_CONTEXT, Receipt, ReceiptLevel, SetRef, SetSeq, Signed};
+use berth_wire::{RECEIPT_CONTEXT, Receipt, ReceiptLevel, SetKind, SetRef, SetSeq, Signed};
 
 use crate::names::{Folders, set_seq};
 use crate::record::{Forward, SetRecord, SetState};
 use crate::seal::Settled;
-use crate::spool::{Repair, Spool, decoded, unless_damaged};
-use crate::{LaptopId, StoreError};
+use crate::spool::{decoded, unless_damaged};
+use crate::{LaptopId, Spool, StoreError};
 
 /// Largest receipt file.
 const RECEIPT_SIZE_BYTES_MAX: u64 = 4 * 1024;
+
+/// What [`Spool::open`] and [`StoreOp::Begin`](crate::StoreOp::Begin) had to put right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Repair {
+    /// A visit that a crash had cut was sealed.
+    Sealed {
+        /// Whose.
+        laptop: LaptopId,
+        /// Which set.
+        set: SetRef,
+        /// As what.
+        kind: SetKind,
+    },
+    /// A visit that a crash had cut had no checkpoint; what arrived waits to be salvaged.
+    Kept {
+        /// Whose.
+        laptop: LaptopId,
+        /// The number it had.
+        set: SetSeq,
+    },
+    /// The journal did not know a set that is in the spool, or did not know that it is upstream.
+    Rebuilt {
+        /// Whose.
+        laptop: LaptopId,
+        /// Which set.
+        set: SetSeq,
+    },
+    /// The journal knew a set that is not in the spool; it forgot it.
+    Forgotten {
+        /// Whose.
+        laptop: LaptopId,
+        /// Which set.
+        set: SetSeq,
+    },
+    /// A set in the spool cannot be read, and is left as it is; or what a crash left of a visit cannot: its packs wait
+    /// to be salvaged, the rest was put into the folder `unreadable/`. Its number is not given again.
+    Unreadable {
+        /// Whose.
+        laptop: LaptopId,
+        /// Which set.
+        set: SetSeq,
+        /// Why.
+        why: String,
+    },
+    /// A file lay where a folder belongs. It was put into the folder `unreadable/`.
+    PutAside {
+        /// Whose.
+        laptop: LaptopId,
+        /// Its name.
+        name: &'static str,
+    },
+    /// The disk failed when this laptop's part of the spool was put right, or has no room for it. Nothing is lost; the
+    /// laptop's visits are refused until it works, and each tries it again.
+    Failed {
+        /// Whose.
+        laptop: LaptopId,
+        /// Why.
+        why: String,
+    },
+}
+
+/// One line for the log: what happened, and what to do where something is to be done.
+impl std::fmt::Display for Repair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sealed { laptop, set, kind } => {
+                let kind = match kind {
+                    SetKind::Partial => "partial",
+                    SetKind::Complete => "complete",
+                };
+                write!(
+                    f,
+                    "laptop {laptop}: set {} was under way and is now {kind}",
+                    set.seq
+                )
+            }
+            Self::Kept { laptop, set } => {
+                write!(
+                    f,
+                    "laptop {laptop}: what arrived of set {set} waits for the laptop's next visit"
+                )
+            }
+            Self::Rebuilt { laptop, set } => {
+                write!(f, "laptop {laptop}: the journal knows set {set} again")
+            }
+            Self::Forgotten { laptop, set } => {
+                write!(
+                    f,
+                    "laptop {laptop}: set {set} is not in the spool, the journal forgot it"
+                )
+            }
+            Self::Unreadable { laptop, set, why } => write!(
+                f,
+                "laptop {laptop}: set {set} cannot be read ({why}); what it was is still there. Check the disk"
+            ),
+            Self::PutAside { laptop, name } => write!(
+                f,
+                "laptop {laptop}: `{name}` was a file and is now in `unreadable`. Look who else writes into the spool"
+            ),
+            Self::Failed { laptop, why } => write!(
+                f,
+                "laptop {laptop}: its visits are refused ({why}). Put the disk right; its next visit tries again"
+            ),
+        }
+    }
+}
 
 impl Spool {
     /// Settles every visit of a laptop that a crash left, and reconciles the journal with the spool.

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use berth_disk::SharedDisk;
 use berth_repository::Id;
-use berth_wire::{CONTROL_SIZE_BYTES_MAX, Manifest, ObjectEntry, OpenPack, SetKind, SetRef, SetSeq, Signed};
+use berth_wire::{CONTROL_SIZE_BYTES_MAX, Manifest, ObjectEntry, OpenPack, SetRef, SetSeq, Signed};
 
 use crate::names::{Folders, LAPTOPS};
-use crate::{Journal, LaptopId, SetRecord, Signatures, StoreError, Visit};
+use crate::{Journal, LaptopId, Repair, SetRecord, Signatures, StoreError, Visit};
 
 /// Laptops of one hub.
 pub const LAPTOPS_MAX: usize = 1_000;
@@ -29,67 +29,6 @@ pub const SET_SEQ_MAX: u64 = 1 << 48;
 /// [`OBJECT_SIZE_BYTES_MAX`]: berth_wire::OBJECT_SIZE_BYTES_MAX
 pub const RESERVE_SIZE_BYTES: u64 =
     berth_wire::OPEN_PACKS_MAX as u64 * berth_wire::OBJECT_SIZE_BYTES_MAX + 32 * 1024 * 1024;
-
-/// What [`Spool::open`] and [`StoreOp::Begin`](crate::StoreOp::Begin) had to put right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Repair {
-    /// A visit that a crash had cut was sealed.
-    Sealed {
-        /// Whose.
-        laptop: LaptopId,
-        /// Which set.
-        set: SetRef,
-        /// As what.
-        kind: SetKind,
-    },
-    /// A visit that a crash had cut had no checkpoint; what arrived waits to be salvaged.
-    Kept {
-        /// Whose.
-        laptop: LaptopId,
-        /// The number it had.
-        set: SetSeq,
-    },
-    /// The journal did not know a set that is in the spool, or did not know that it is upstream.
-    Rebuilt {
-        /// Whose.
-        laptop: LaptopId,
-        /// Which set.
-        set: SetSeq,
-    },
-    /// The journal knew a set that is not in the spool; it forgot it.
-    Forgotten {
-        /// Whose.
-        laptop: LaptopId,
-        /// Which set.
-        set: SetSeq,
-    },
-    /// A set in the spool cannot be read, and is left as it is; or what a crash left of a visit cannot: its packs wait
-    /// to be salvaged, the rest was put into the folder `unreadable/`. Its number is not given again.
-    Unreadable {
-        /// Whose.
-        laptop: LaptopId,
-        /// Which set.
-        set: SetSeq,
-        /// Why.
-        why: String,
-    },
-    /// A file lay where a folder belongs. It was put into the folder `unreadable/`.
-    PutAside {
-        /// Whose.
-        laptop: LaptopId,
-        /// Its name.
-        name: &'static str,
-    },
-    /// The disk failed when this laptop's part of the spool was put right, or has no room for it. Nothing is lost; the
-    /// laptop's visits are refused until it works, and each tries it again.
-    Failed {
-        /// Whose.
-        laptop: LaptopId,
-        /// Why.
-        why: String,
-    },
-}
 
 /// The hub's store. Shared by the visits and by forwarding.
 pub struct Spool {
