@@ -372,7 +372,7 @@ impl Visit {
         let (queued, stored) = (work.sink.bytes_queued, work.report.bytes_stored);
         match self.marks.due(now, queued, stored) {
             Some(Due::Requested) => Some(Due::Requested),
-            _ if self.marks.would_double(stored)
+            _ if self.marks.would_double(queued, stored)
                 && self.budget.is_last_chance(work, self.progress.bytes_changed) =>
             {
                 Some(Due::LastChance)

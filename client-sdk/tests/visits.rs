@@ -40,10 +40,9 @@ fn a_second_visit_without_changes_reads_no_file_and_sends_next_to_nothing() {
         .summary
         .unwrap();
     println!("{} then {} bytes", first.bytes_sent, second.bytes_sent);
-    assert_eq!(
-        (second.files, second.content_files_read, second.bytes_new),
-        (200, 0, 0)
-    );
+    assert_eq!((second.files, second.content_files_read), (200, 0));
+    // Folders above change with what others do in them.
+    assert!(second.bytes_new < 4096, "{} new bytes", second.bytes_new);
     assert_same(files.path(), &below(&pair.restored("latest"), files.path()));
 }
 
@@ -177,7 +176,7 @@ fn a_cut_of_a_visit_of_text_costs_little_and_loses_nothing_acknowledged() {
 }
 
 fn flat(folder: &Path) {
-    for at in 0..6_000_u64 {
+    for at in 0..4_000_u64 {
         fs::write(folder.join(format!("{at:05}")), noise(700, at)).unwrap();
     }
 }

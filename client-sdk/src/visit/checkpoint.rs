@@ -69,12 +69,13 @@ impl Budget {
         cost >= eighth * LAST_CHANCE_EIGHTHS.0 && self.spent + cost <= eighth * LAST_CHANCE_EIGHTHS.1
     }
 
-    /// To be called between two entries: remembers the moment if the user could leave now.
+    /// To be called between two entries: remembers the moment if the user could leave now, and a little later too: what
+    /// the visit is expected to send goes down as well as up.
     pub(super) fn look(self, work: &mut Work, bytes_changed: u64) {
         let cost = trees_cost(work);
         let bytes_stored = work.report.bytes_stored;
         if work.reading.is_none()
-            && self.spent + cost <= self.whole(work, bytes_changed)
+            && self.spent + cost <= self.whole(work, bytes_changed) / 8 * 7
             && let Some(frame) = work.frames.last_mut()
         {
             frame.affordable = Some(Moment {

@@ -105,9 +105,10 @@ impl Marks {
         }
     }
 
-    /// Whether a checkpoint would make at least twice as much restorable as the last one did.
-    pub(super) fn would_double(&self, stored: u64) -> bool {
-        self.pending.is_none() && stored >= (2 * self.restorable).max(1)
+    /// Whether a checkpoint would make at least twice as much restorable as the last one did, once there is so much that
+    /// it is worth one.
+    pub(super) fn would_double(&self, queued: u64, stored: u64) -> bool {
+        self.pending.is_none() && queued >= DISTANCE_BYTES_MIN && stored >= (2 * self.restorable).max(1)
     }
 
     /// Whether a flush would leave enough of what it acknowledges restorable, though no checkpoint goes with it.
