@@ -1,8 +1,8 @@
 //! Laptop side of a visit that reads back: questions in, wire messages out, answers to whoever asked.
 //!
 //! Place: [`Question`]s of other threads -> [`Reading::next`] / [`Reading::receive`] -> wire messages. The same calling
-//! contract as [`crate::Visit`]: call [`Reading::next`] whenever the link takes more; on [`Step::Wait`] call it again
-//! after the next [`Reading::receive`], after a new question, or after a second.
+//! contract as [`crate::Visit`]: call [`Reading::next`] whenever the link takes more; on [`ReadingStep::Wait`] call it
+//! again after the next [`Reading::receive`], after a new question, or after a second.
 //! Invariant: a hub answers in the order in which it was asked, so every answer is matched with the oldest question and
 //! held to what that question allows. What the bytes are worth (hash, MAC) is checked by whoever asked.
 
