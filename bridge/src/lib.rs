@@ -24,6 +24,7 @@ mod spool;
 mod spool_file;
 mod tails;
 mod upstream;
+mod verify;
 mod visit;
 
 pub use ended::{End, Ended, ReceiveError};
@@ -42,6 +43,7 @@ pub use repair::Repair;
 pub use signatures::Signatures;
 pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, SET_SEQ_MAX, Spool};
 pub use upstream::{Lock, NameTaken, Upstream, UpstreamError, repository_name};
+pub use verify::Verified;
 pub use visit::Visit;
 
 #[cfg(test)]
