@@ -123,6 +123,13 @@ impl Hub {
         code
     }
 
+    /// Closes the pairing window; an open one is told as [`HubEvent::WindowClosed`].
+    pub fn close_window(&mut self, now: Time, wall_ns: i64, out: &mut Vec<HubOutput>) {
+        let mut effects = Vec::new();
+        self.session.close_window(now, wall_ns, &mut effects);
+        self.session_did(now, wall_ns, effects, out);
+    }
+
     /// Revokes a laptop, in the middle of a visit too; what it has sent until then is sealed.
     ///
     /// # Errors
@@ -161,6 +168,11 @@ impl Hub {
     #[must_use]
     pub fn visits(&self) -> usize {
         self.visits.len()
+    }
+
+    /// Whose visits are under way or being sealed.
+    pub fn visitors(&self) -> impl Iterator<Item = &Peer> {
+        self.visits.values().map(|visit| &visit.laptop)
     }
 
     /// When a [`HubInput::Tick`] is due, if nothing else happens.

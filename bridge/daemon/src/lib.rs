@@ -1,11 +1,18 @@
-//! A hub: its sessions, its visits and its spool put together.
+//! A hub: its sessions, its visits and its spool put together, and what drives them.
 //!
-//! Place: radio -> [`Hub`] -> spool and journal. `desk`, and later `berthd`, give it a radio, a clock and threads; the
-//! tests' `World` runs the very same [`Hub`] on one thread and a virtual clock.
+//! Place: radio -> [`drive`] -> [`Hub`] -> spool and journal -> [`Forwarding`] -> upstream. `berthd` and `desk` give it a
+//! radio, clocks and threads; the tests' `World` runs the very same [`Hub`] on one thread and a virtual clock.
 //! Invariant: [`Hub`] owns no clock and no thread; what it is told and when decides what it does.
 
+mod drive;
+mod forwarding;
 mod hub;
 mod store;
 
+pub use drive::{Beat, HubGone, Inbox, Orders, STOP_MAX, Stopped, Turn, drive, orders};
+pub use forwarding::{
+    ForwardFailure, ForwardNews, ForwardStatus, Forwarded, Forwarding, ForwardingParts, Monotonic,
+    OpenUpstream, RETRY_MAX, RETRY_MIN, VISITS_WAIT_MAX,
+};
 pub use hub::{Hub, HubEvent, HubOutput, HubParts};
 pub use store::{Clock, StoreThreads, Stores};

@@ -7,9 +7,10 @@ use berth_bridge::{StoreDone, StoreOp, Visit};
 use berth_session::SessionId;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-/// Operations that wait for a visit's thread, at most 64 KiB each: enough to receive while a mark is synced, and bounded
-/// by it.
-const OPS_WAITING_MAX: usize = 256;
+/// Operations that wait for a visit's thread, at most 64 KiB each: 2 MiB a visit keep the disk busy while frames are
+/// opened, and 16 visits within the hub's memory. A full queue holds the hub's thread up, and with it every other visit,
+/// until the disk has taken one operation.
+const OPS_WAITING_MAX: usize = 32;
 
 /// Gives the wall clock, nanoseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;

@@ -1,21 +1,24 @@
 //! The hub half of the desk: a radio, a state folder, an upstream folder. It shares nothing with the laptop half.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use berth_bridge::{
-    FolderUpstream, ForwardError, Forwarder, Journal, LaptopId, Opened, Progress, SetRecord, Spool,
+use anyhow::{Context, Result, anyhow};
+use berth_bridge::{FolderUpstream, Journal, Opened, SetRecord, Spool, Upstream};
+use berth_daemon::{
+    ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders, StoreThreads,
+    Stores, drive,
 };
-use berth_daemon::{Hub, HubEvent, HubOutput, HubParts, StoreThreads, Stores};
 use berth_pairing::{Identity, Name, TrustList};
 use berth_radio::Radio;
-use berth_session::{HubInput, HubSetup};
+use berth_session::HubSetup;
+use berth_wire::SetKind;
 use crossbeam_channel::{Receiver, Sender};
 use rand_core::OsRng;
 
-use crate::clock::wall_ns;
+use crate::clock::{RealClock, wall_ns};
 use crate::{fast_aes, open_state};
 
 /// What a person asks of the hub.
@@ -64,6 +67,23 @@ pub(crate) struct Places<'a> {
     pub(crate) upstream: &'a Path,
 }
 
+/// What the hub's thread and those beside it share.
+struct Desk {
+    hub: Orders,
+    spool: Arc<Spool>,
+    forwarding: Forwarding,
+    news: Sender<News>,
+    errands: Mutex<Errands>,
+}
+
+#[derive(Default)]
+struct Errands {
+    visits: usize,
+    /// To be forwarded when the last visit is over.
+    forward: bool,
+    failed: Option<anyhow::Error>,
+}
+
 /// Runs until told to stop.
 pub(crate) fn run(
     radio: &mut impl Radio,
@@ -82,7 +102,6 @@ pub(crate) fn run(
         });
     }
     let (spool, _repairs) = Spool::open(Arc::clone(&disk), journal, identity.clone(), wall_ns())?;
-    let stores = Stores::Threads(StoreThreads::new(Arc::new(wall_ns), radio.waker()));
     let name = Name::reduce("hub");
     let setup = HubSetup {
         identity: Arc::clone(&identity),
@@ -91,70 +110,155 @@ pub(crate) fn run(
         fast_aes: fast_aes(),
         rng: Box::new(OsRng),
     };
-    let mut out = Vec::new();
-    let parts = HubParts { setup, spool, stores };
-    let mut hub = Hub::new(radio.now(), wall_ns(), parts, &mut out)?;
+    let parts = HubParts {
+        setup,
+        spool: Arc::clone(&spool),
+        stores: Stores::Threads(StoreThreads::new(Arc::new(wall_ns), radio.waker())),
+    };
+    let mut begun = Vec::new();
+    let hub = Hub::new(radio.now(), wall_ns(), parts, &mut begun)?;
+    let (hub_orders, inbox) = berth_daemon::orders(radio.waker());
+    let desk = Arc::new(Desk {
+        hub: hub_orders,
+        spool: Arc::clone(&spool),
+        forwarding: start_forwarding(spool, &identity, places.upstream),
+        news: news.clone(),
+        errands: Mutex::default(),
+    });
     tell(News::Ready {
         hub: name.to_string(),
     });
-    let mut stopping = false;
-    let mut forwarding: Option<Forwarding> = None;
-    loop {
-        perform(radio, &mut out, &tell);
-        if stopping && hub.visits() == 0 {
-            return Ok(());
-        }
-        for order in orders.try_iter() {
-            match order {
-                Order::Pair => {
-                    let code = hub.open_window(radio.now(), wall_ns(), &mut out);
-                    tell(News::Code {
-                        code: code.to_text().to_string(),
-                    });
-                }
-                Order::Forward => forwarding = Some(Forwarding::begin(&hub, &identity, places.upstream)?),
-                Order::Stop => {
-                    hub.handle(radio.now(), wall_ns(), HubInput::Stop, &mut out);
-                    stopping = true;
-                }
-            }
-        }
-        if let Some(current) = &mut forwarding
-            && hub.visits() == 0
-            && current.step(&hub, &tell)?
-        {
-            forwarding = None;
-        }
-        let busy = forwarding.is_some() || !out.is_empty() || stopping;
-        let now = radio.now();
-        // Orders come from people: a twentieth of a second is at once.
-        let look = now + Duration::from_millis(50);
-        let deadline = if busy {
-            now
-        } else {
-            hub.next_at().map_or(look, |at| at.min(look))
-        };
-        if let Some(event) = radio.event(deadline) {
-            hub.handle(radio.now(), wall_ns(), HubInput::Radio(event), &mut out);
-        }
-        let now = radio.now();
-        hub.stores_done(now, wall_ns(), &mut out);
-        if hub.next_at().is_some_and(|at| at <= now) {
-            hub.handle(now, wall_ns(), HubInput::Tick, &mut out);
-        }
-    }
+    let (obeying, orders) = (Arc::clone(&desk), orders.clone());
+    // It ends with whoever gives orders, or at the first that the hub does not take any more.
+    thread::spawn(move || obeying.obey(&orders));
+    let _ = drive(
+        radio,
+        hub,
+        begun,
+        &inbox,
+        &(Arc::new(wall_ns) as berth_daemon::Clock),
+        &mut |event| desk.heard(event),
+        None,
+    );
+    desk.forwarding.stop(FORWARDING_STOP_MAX);
+    desk.errands().failed.take().map_or(Ok(()), Err)
 }
 
-fn perform(radio: &mut impl Radio, out: &mut Vec<HubOutput>, tell: &impl Fn(News)) {
-    for output in out.drain(..) {
-        match output {
-            HubOutput::Radio(command) => radio.command(command),
-            HubOutput::Event(event) => {
-                if let Some(told) = news_of(event) {
-                    tell(told);
+/// Longest wait for the object that is on its way upstream.
+const FORWARDING_STOP_MAX: Duration = Duration::from_secs(20);
+
+/// The one laptop's repository is the upstream folder itself.
+fn start_forwarding(spool: Arc<Spool>, identity: &Identity, upstream: &Path) -> Forwarding {
+    let (upstream, hub) = (upstream.to_owned(), identity.device().0);
+    let clock = RealClock::start();
+    let parts = ForwardingParts {
+        spool,
+        open: Box::new(move |_| Ok(Box::new(FolderUpstream::new(&upstream, &hub)) as Box<dyn Upstream>)),
+        now: Arc::new(move || clock.now()),
+        wall_ns: Arc::new(wall_ns),
+        by_itself: false,
+    };
+    Forwarding::start(parts, Box::new(|_| {}))
+}
+
+impl Desk {
+    fn tell(&self, told: News) {
+        // Whoever listens may have gone: the hub goes on.
+        let _ = self.news.send(told);
+    }
+
+    // Every change of it is one assignment.
+    fn errands(&self) -> MutexGuard<'_, Errands> {
+        self.errands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn obey(self: &Arc<Self>, orders: &Receiver<Order>) {
+        for order in orders {
+            match order {
+                Order::Pair => match self.hub.ask(|turn| turn.open_window().to_text().to_string()) {
+                    Ok(code) => self.tell(News::Code { code }),
+                    Err(_) => return,
+                },
+                Order::Forward => {
+                    let mut errands = self.errands();
+                    errands.forward = errands.visits > 0;
+                    if !errands.forward {
+                        self.forward();
+                    }
                 }
+                Order::Stop => self.hub.stop(),
             }
         }
+    }
+
+    fn heard(self: &Arc<Self>, event: HubEvent) {
+        let mut errands = self.errands();
+        match &event {
+            HubEvent::VisitBegan(_) => errands.visits += 1,
+            HubEvent::VisitEnded { .. } => {
+                errands.visits = errands.visits.saturating_sub(1);
+                if errands.visits == 0 && std::mem::take(&mut errands.forward) {
+                    self.forward();
+                }
+            }
+            _ => {}
+        }
+        drop(errands);
+        if let Some(told) = news_of(event) {
+            self.tell(told);
+        }
+    }
+
+    /// Forwards all that waits, and tells of it from a thread of its own.
+    fn forward(self: &Arc<Self>) {
+        let forwarding = self.forwarding.now(None);
+        let desk = Arc::clone(self);
+        thread::spawn(move || {
+            if let Err(error) = desk.tell_forwarding(&forwarding) {
+                desk.errands().failed = Some(error);
+                desk.hub.stop();
+            }
+        });
+    }
+
+    fn tell_forwarding(&self, forwarding: &Receiver<ForwardNews>) -> Result<()> {
+        let (mut sets, mut objects, mut bytes) = (0, 0, 0);
+        for ForwardNews { laptop, what } in forwarding {
+            match what {
+                Forwarded::Sent { bytes: sent, .. } => {
+                    objects += 1;
+                    bytes += sent;
+                }
+                Forwarded::Set(set) => {
+                    let records = self.spool.sets(&laptop)?;
+                    let record = records.iter().find(|record| record.seq == set.seq);
+                    let kind = match record.and_then(SetRecord::sealed).map(|sealed| sealed.kind) {
+                        Some(SetKind::Partial) => "partial",
+                        Some(SetKind::Complete) | None => "complete",
+                    };
+                    let set = set.seq.0;
+                    self.tell(News::Forwarded {
+                        set,
+                        kind,
+                        objects,
+                        bytes,
+                    });
+                    sets += 1;
+                    (objects, bytes) = (0, 0);
+                }
+                Forwarded::Waiting { .. } => {
+                    return Err(anyhow!(
+                        "somebody works on the upstream (there is a fresh lock): try again when it is done"
+                    ));
+                }
+                Forwarded::Failed(failure) => {
+                    return Err(anyhow!(failure)).context("forwarding to the upstream");
+                }
+                _ => {}
+            }
+        }
+        self.tell(News::AllForwarded { sets });
+        Ok(())
     }
 }
 
@@ -184,74 +288,4 @@ fn news_of(event: HubEvent) -> Option<News> {
         },
         _ => return None,
     })
-}
-
-/// Forwarding for the one laptop of the desk.
-struct Forwarding {
-    work: Option<(LaptopId, Forwarder, FolderUpstream)>,
-    objects: u64,
-    bytes: u64,
-    sets: u64,
-}
-
-impl Forwarding {
-    fn begin(hub: &Hub, identity: &Identity, upstream: &Path) -> Result<Self> {
-        let work = hub.spool().laptops()?.into_iter().next().map(|laptop| {
-            let forwarder = Forwarder::new(Arc::clone(hub.spool()), laptop);
-            (
-                laptop,
-                forwarder,
-                FolderUpstream::new(upstream, &identity.device().0),
-            )
-        });
-        Ok(Self {
-            work,
-            objects: 0,
-            bytes: 0,
-            sets: 0,
-        })
-    }
-
-    /// One step; true when all is done.
-    fn step(&mut self, hub: &Hub, tell: &impl Fn(News)) -> Result<bool> {
-        let Some((laptop, forwarder, upstream)) = &mut self.work else {
-            tell(News::AllForwarded { sets: 0 });
-            return Ok(true);
-        };
-        match forwarder.step(upstream, wall_ns()) {
-            Ok(Progress::Idle) => {
-                tell(News::AllForwarded { sets: self.sets });
-                return Ok(true);
-            }
-            Ok(Progress::Sent { bytes, .. }) => {
-                self.objects += 1;
-                self.bytes += bytes;
-            }
-            Ok(Progress::Waiting { .. }) => {
-                bail!("somebody works on the upstream (there is a fresh lock): try again when it is done")
-            }
-            Ok(Progress::Forwarded { set, .. }) => {
-                self.sets += 1;
-                let sets = hub.spool().sets(laptop)?;
-                let record = sets.iter().find(|record| record.seq == set.seq);
-                let kind = match record.and_then(SetRecord::sealed).map(|sealed| sealed.kind) {
-                    Some(berth_wire::SetKind::Partial) => "partial",
-                    Some(berth_wire::SetKind::Complete) | None => "complete",
-                };
-                tell(News::Forwarded {
-                    set: set.seq.0,
-                    kind,
-                    objects: self.objects,
-                    bytes: self.bytes,
-                });
-                (self.objects, self.bytes) = (0, 0);
-            }
-            Ok(_) => {}
-            Err(error @ ForwardError::Upstream(_)) => {
-                return Err(error).context("forwarding to the upstream");
-            }
-            Err(error) => bail!("{error}. {}", error.advice()),
-        }
-        Ok(false)
-    }
 }
