@@ -1,0 +1,206 @@
+//! Settings: the file, the flags before it, and what is assumed without either.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use berth_net::RadioSpec;
+use berth_pairing::Name;
+use serde::Deserialize;
+use tracing::level_filters::LevelFilter;
+
+use crate::args::Args;
+
+/// Keys of the file; see `berthd.example.toml`.
+const KEYS: [&str; 7] = ["forward", "listen", "log", "name", "radio", "state", "upstream"];
+
+/// Settings files are a page.
+const FILE_SIZE_BYTES_MAX: u64 = 64 * 1024;
+
+/// A key that differs in more letters than this is no typing error.
+const TYPING_ERROR_MAX: usize = 3;
+
+/// The file, as it is written.
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    state: Option<PathBuf>,
+    name: Option<String>,
+    radio: Option<String>,
+    listen: Option<SocketAddr>,
+    upstream: Option<String>,
+    #[serde(default)]
+    forward: When,
+    #[serde(default)]
+    log: Level,
+}
+
+/// When sets are forwarded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum When {
+    /// At once, while no visit is under way.
+    #[default]
+    Auto,
+    /// When somebody runs `berthctl forward`.
+    Manual,
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Manual => "manual",
+        })
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Off,
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Everything that was settled.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) state: PathBuf,
+    pub(crate) name: Name,
+    pub(crate) radio: RadioSpec,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) forward: When,
+    pub(crate) log: LevelFilter,
+}
+
+impl Config {
+    /// Flags before the file before what is assumed.
+    pub(crate) fn of(args: &Args) -> Result<Self> {
+        let file = match &args.config {
+            Some(path) => read(path).with_context(|| format!("the configuration {}", path.display()))?,
+            None => File::default(),
+        };
+        let state = args
+            .state
+            .clone()
+            .or(file.state)
+            .or_else(berth_ctl::default_state);
+        let name = args.name.clone().or(file.name);
+        Ok(Self {
+            state: state.context("there is no home folder to keep the state in: give --state")?,
+            name: Name::reduce(&name.unwrap_or_else(host_name)),
+            radio: radio(args.radio.as_deref().or(file.radio.as_deref()))?,
+            listen: args.listen.or(file.listen),
+            upstream: args.upstream.clone().or(file.upstream),
+            forward: file.forward,
+            log: match file.log {
+                Level::Off => LevelFilter::OFF,
+                Level::Error => LevelFilter::ERROR,
+                Level::Warn => LevelFilter::WARN,
+                Level::Info => LevelFilter::INFO,
+                Level::Debug => LevelFilter::DEBUG,
+                Level::Trace => LevelFilter::TRACE,
+            },
+        })
+    }
+}
+
+fn radio(spec: Option<&str>) -> Result<RadioSpec> {
+    let spec = spec.unwrap_or("bluez");
+    spec.parse()
+        .map_err(|error| anyhow!("the radio {spec:?}: {error}"))
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> Result<File> {
+    if fs::metadata(path)?.len() > FILE_SIZE_BYTES_MAX {
+        bail!("it has more than {FILE_SIZE_BYTES_MAX} bytes");
+    }
+    parse(&fs::read_to_string(path)?)
+}
+
+fn parse(text: &str) -> Result<File> {
+    let table: toml::Table = toml::from_str(text).map_err(|error| one_line(text, &error))?;
+    if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let distance = |known: &&str| strsim::damerau_levenshtein(known, key);
+        let nearest = KEYS.iter().copied().min_by_key(distance);
+        let is_near = |known: &&str| distance(known) <= TYPING_ERROR_MAX.min(key.chars().count() / 2 + 1);
+        match nearest.filter(is_near) {
+            Some(known) => bail!("there is no key {key:?}: do you mean {known:?}?"),
+            None => bail!("there is no key {key:?}: there are {}", KEYS.join(", ")),
+        }
+    }
+    toml::from_str(text).map_err(|error| one_line(text, &error))
+}
+
+/// TOML's own errors draw the line in several lines.
+fn one_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let message = error.message().replace('\n', ", ");
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => anyhow!("line {}: {message}", before.matches('\n').count() + 1),
+        None => anyhow!(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+        assert_eq!(
+            error("upstraem = \"/srv\"\n"),
+            "there is no key \"upstraem\": do you mean \"upstream\"?"
+        );
+        assert_eq!(
+            error("colour = 1\n"),
+            "there is no key \"colour\": there are forward, listen, log, name, radio, state, upstream"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_one_line_with_its_place() {
+        for text in [
+            "name = 7",
+            "log = \"loud\"",
+            "listen = \"here\"",
+            "forward = \"soon\"",
+        ] {
+            let error = error(&format!("# a comment\n{text}\n"));
+            assert!(error.starts_with("line 2: "), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+        assert!(error("name = \n").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn the_example_is_what_is_assumed() {
+        let text = include_str!("../../../berthd.example.toml");
+        let shown: String = text
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| rest.contains(" = ")))
+            .map(|line| format!("{}\n", line.trim_start()))
+            .collect();
+        for text in [text, shown.as_str()] {
+            let file = parse(text).unwrap();
+            assert_eq!(file.forward, When::Auto);
+            assert!(matches!(file.log, Level::Info));
+        }
+        assert_eq!(shown.lines().count(), KEYS.len(), "{shown}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Lists: what the spool and the trust list know, as it is told.
+
+use anyhow::Result;
+use berth_bridge::{Forward, SetRecord};
+use berth_ctl::{Device, HubStatus, SetItem, SetRow, Standing, Visiting};
+use berth_wire::SetKind;
+use jiff::Timestamp;
+
+use super::Control;
+use crate::roll::{self, Known};
+
+impl Control {
+    pub(super) fn known(&self) -> Result<Vec<Known>> {
+        roll::all(&self.orders, &self.spool)
+    }
+
+    pub(super) fn device(&self, known: &Known) -> Result<Device> {
+        let sets = self.spool.sets(&known.id)?;
+        let complete = sets.iter().rev().filter_map(SetRecord::sealed);
+        let newest = complete
+            .filter(|sealed| sealed.kind == SetKind::Complete)
+            .map(|sealed| sealed.sealed_at_ns)
+            .next();
+        Ok(Device {
+            laptop: known.name.to_string(),
+            key: known.id.hex(),
+            standing: if known.is_revoked {
+                Standing::Revoked
+            } else {
+                Standing::Paired
+            },
+            paired_at: known.paired_at_ns.and_then(timestamp),
+            complete_at: newest.and_then(timestamp),
+            visiting: known.is_visiting,
+        })
+    }
+
+    pub(super) fn sets_of(&self, known: &Known) -> Result<Vec<SetItem>> {
+        let sets = self.spool.sets(&known.id)?;
+        Ok(sets.iter().map(|record| item(known, record)).collect())
+    }
+
+    pub(super) fn status(&self) -> Result<HubStatus> {
+        let known = self.known()?;
+        let (mut sets_waiting, mut bytes_waiting) = (0, 0);
+        for one in &known {
+            let sets = self.spool.sets(&one.id)?;
+            let waiting = sets.iter().filter_map(SetRecord::sealed);
+            for sealed in waiting.filter(|sealed| !matches!(sealed.forward, Forward::Done { .. })) {
+                sets_waiting += 1;
+                bytes_waiting += sealed.bytes;
+            }
+        }
+        let forwarding = self.forwarding.status();
+        let name = |id| {
+            known
+                .iter()
+                .find(|one| one.id == id)
+                .map(|one| one.name.to_string())
+        };
+        let mut problems = self.problems.clone();
+        for (laptop, failure) in &forwarding.failed {
+            let name = name(*laptop).unwrap_or_default();
+            problems.push(format!("forwarding of {name} failed: {failure}"));
+        }
+        let upstream = self.destination.folder();
+        if upstream.is_none() {
+            problems.push("no upstream is set: run `berthctl upstream set FOLDER`".to_owned());
+        }
+        let is_visiting = known.iter().filter(|one| one.is_visiting);
+        Ok(HubStatus {
+            hub: self.config.name.to_string(),
+            key: self.key.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            radio: self.config.radio.to_string(),
+            listen: self.listening.clone(),
+            pairing: self.window.is_open(),
+            laptops: known.iter().filter(|one| one.paired_at_ns.is_some()).count() as u64,
+            visits: is_visiting
+                .map(|one| Visiting {
+                    laptop: one.name.to_string(),
+                    key: one.id.hex(),
+                })
+                .collect(),
+            upstream: upstream.map(|folder| folder.display().to_string()),
+            forward: self.config.forward.to_string(),
+            forwarding: forwarding.current.and_then(name),
+            sets_waiting,
+            bytes_waiting,
+            bytes_free: self.destination.disk().free_bytes()?,
+            problems,
+        })
+    }
+}
+
+fn item(known: &Known, record: &SetRecord) -> SetItem {
+    let sealed = record.sealed();
+    let forwarded_at = sealed.and_then(|sealed| match sealed.forward {
+        Forward::Done { at_ns, .. } => timestamp(at_ns),
+        Forward::Waiting | Forward::Started { .. } => None,
+    });
+    SetItem {
+        key: known.id.hex(),
+        set: SetRow {
+            laptop: known.name.to_string(),
+            seq: record.seq.0,
+            kind: sealed.map(|sealed| match sealed.kind {
+                SetKind::Partial => "partial".to_owned(),
+                SetKind::Complete => "complete".to_owned(),
+            }),
+            state: record.word().to_owned(),
+            created_at: timestamp(record.created_at_ns),
+            sealed_at: sealed.and_then(|sealed| timestamp(sealed.sealed_at_ns)),
+            snapshot: sealed.map(|sealed| sealed.snapshot.to_string()),
+            objects: sealed.map(|sealed| sealed.objects),
+            bytes: sealed.map(|sealed| sealed.bytes),
+            forwarded_at,
+        },
+    }
+}
+
+/// `None`: beyond what can be written down, from a laptop whose clock is.
+fn timestamp(ns: i64) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(ns.into()).ok()
+}

@@ -1,0 +1,290 @@
+//! `berthd`: the hub. Takes backups of paired laptops and forwards them to the upstream.
+//!
+//! Place: this puts together what `berth-daemon` has: a radio, a state folder, [`berth_daemon::drive`] on the main thread,
+//! forwarding and the control socket on threads of their own.
+
+mod args;
+mod clock;
+mod config;
+mod control;
+mod radio;
+mod roll;
+mod service;
+mod state;
+mod upstream;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use berth_bridge::{Forward, SetRecord, Spool};
+use berth_daemon::{
+    Beat, Clock, ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders,
+    StoreThreads, Stores, drive,
+};
+use berth_radio::Radio;
+use berth_session::HubSetup;
+use clap::Parser;
+use rand_core::OsRng;
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::{error, info, warn};
+
+use crate::args::Args;
+use crate::clock::{monotonic, wall_ns};
+use crate::config::{Config, When};
+use crate::control::{Control, Socket, Window};
+use crate::state::{State, in_one_line};
+use crate::upstream::Destination;
+
+/// Exit codes of every Berth program (DESIGN.md, section 6).
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// Longest wait, at the end, for the object that is on its way upstream.
+const FORWARDING_STOP_MAX: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let config = match Config::of(&args) {
+        Ok(config) => config,
+        Err(error) => return failed(&error, WRONG_USAGE),
+    };
+    log(&args, &config);
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, FAILED),
+    }
+}
+
+/// The last line of a hub that failed.
+fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
+    let line = format!("{error:#}").replace('\n', " ");
+    // Nothing is left to tell it to if this fails.
+    let _ = writeln!(io::stderr(), "berthd: {line}");
+    ExitCode::from(code)
+}
+
+fn log(args: &Args, config: &Config) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(config.log)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal());
+    if args.json {
+        log.json().flatten_event(true).init();
+    } else {
+        log.init();
+    }
+}
+
+fn run(config: Config) -> Result<()> {
+    // From here on a signal waits until it is looked at: nothing is half begun when it comes.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).context("waiting for signals")?;
+    let State {
+        disk,
+        identity,
+        trust,
+        spool,
+        problems,
+        lock: _lock,
+    } = State::open(&config.state)?;
+    let destination = Arc::new(Destination::open(config.upstream.as_deref(), disk)?);
+    prepare(&destination, &spool);
+    let socket = Socket::open(&config.state)?;
+    let mut radio = radio::open(&config.radio, &config.name, config.listen)?;
+    let listening = radio.listening().map(|address| address.to_string());
+    let wall: Clock = Arc::new(wall_ns);
+    let key = identity.device();
+    let parts = HubParts {
+        setup: HubSetup {
+            identity,
+            name: config.name.clone(),
+            trust,
+            fast_aes: fast_aes(),
+            rng: Box::new(OsRng),
+        },
+        spool: Arc::clone(&spool),
+        stores: Stores::Threads(StoreThreads::new(Arc::clone(&wall), radio.waker())),
+    };
+    let mut begun = Vec::new();
+    let hub = Hub::new(radio.now(), wall_ns(), parts, &mut begun)
+        .map_err(|error| in_one_line(&error, error.advice()))?;
+    let (orders, inbox) = berth_daemon::orders(radio.waker());
+    let forwarding = Arc::new(start_forwarding(&config, &spool, &destination, &orders, key.0));
+    let window = Window::default();
+    let name = config.name.clone();
+    let control = Control {
+        listening: listening.clone(),
+        key: key.hex(),
+        problems,
+        orders: orders.clone(),
+        spool,
+        forwarding: Arc::clone(&forwarding),
+        destination,
+        window: window.clone(),
+        config,
+    };
+    socket.serve(Arc::new(control))?;
+    let stop = orders;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            info!(signal, "stopping");
+            stop.stop();
+        }
+    });
+    info!(hub = %name, %key, listening, "ready");
+    service::say(&[NotifyState::Ready, NotifyState::Status("waiting for laptops")]);
+    let mut visits = Visits {
+        count: 0,
+        forwarding: &forwarding,
+        window: &window,
+    };
+    let mut sign_of_life = || service::say(&[NotifyState::Watchdog]);
+    let beat = service::watchdog().map(|every| Beat {
+        every,
+        call: &mut sign_of_life,
+    });
+    let stopped = drive(
+        &mut radio,
+        hub,
+        begun,
+        &inbox,
+        &wall,
+        &mut |event| visits.heard(event),
+        beat,
+    );
+    service::say(&[NotifyState::Stopping]);
+    if stopped.unsealed > 0 {
+        warn!(
+            visits = stopped.unsealed,
+            "not everything was sealed in time: the next start does it"
+        );
+    }
+    if !forwarding.stop(FORWARDING_STOP_MAX) {
+        warn!("an object is still on its way upstream: it is sent again after the next start");
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Makes the folder of a new upstream. One that was used before and is missing now is not made again: its disk is not
+/// mounted.
+fn prepare(destination: &Destination, spool: &Spool) {
+    let Some(given) = destination.given() else { return };
+    let was_used = |record: &SetRecord| {
+        let forward = record.sealed().map(|sealed| &sealed.forward);
+        forward.is_some_and(|forward| !matches!(forward, Forward::Waiting))
+    };
+    let laptops = spool.laptops().unwrap_or_default();
+    let mut sets = laptops
+        .iter()
+        .flat_map(|laptop| spool.sets(laptop).unwrap_or_default());
+    if given.is_dir() {
+        return;
+    }
+    let made = if sets.any(|record| was_used(&record)) {
+        Err(anyhow::anyhow!("it was used before: is its disk mounted?"))
+    } else {
+        upstream::make(given)
+    };
+    if let Err(error) = made {
+        warn!(
+            error = format!("{error:#}"),
+            "the upstream folder is missing; backups go on"
+        );
+    }
+}
+
+fn start_forwarding(
+    config: &Config,
+    spool: &Arc<Spool>,
+    destination: &Arc<Destination>,
+    orders: &Orders,
+    hub: [u8; 32],
+) -> Forwarding {
+    let (destination, orders, repositories) = (Arc::clone(destination), orders.clone(), Arc::clone(spool));
+    let parts = ForwardingParts {
+        spool: Arc::clone(spool),
+        open: Box::new(move |laptop| {
+            upstream::repository(&destination, &repositories, &orders, &hub, laptop)
+        }),
+        now: Arc::new(monotonic),
+        wall_ns: Arc::new(wall_ns),
+        by_itself: config.forward == When::Auto,
+    };
+    Forwarding::start(parts, Box::new(log_forwarding))
+}
+
+fn log_forwarding(news: &ForwardNews) {
+    let laptop = news.laptop;
+    match &news.what {
+        Forwarded::Begun { set, objects, bytes } => {
+            info!(%laptop, set = set.0, objects, bytes, "forwarding");
+        }
+        Forwarded::Waiting { set } => info!(%laptop, set = set.0, "waiting for a lock at the upstream"),
+        Forwarded::Set(set) => info!(%laptop, set = set.seq.0, "forwarded"),
+        Forwarded::Failed(failure) => warn!(%laptop, why = failure.why, "forwarding failed"),
+        _ => {}
+    }
+}
+
+/// Passes on what happens.
+struct Visits<'a> {
+    count: usize,
+    forwarding: &'a Forwarding,
+    window: &'a Window,
+}
+
+impl Visits<'_> {
+    fn heard(&mut self, event: HubEvent) {
+        self.window.heard(&event);
+        match event {
+            HubEvent::Paired(laptop) => info!(laptop = %laptop.name, key = %laptop.device, "paired"),
+            HubEvent::PairingFailed(error) => warn!(%error, "a pairing failed"),
+            HubEvent::WindowClosed(why) => info!(?why, "the pairing window is closed"),
+            HubEvent::NotAdmitted(error) => info!(%error, "somebody was not let in"),
+            HubEvent::TrustFailed(error) => error!(%error, "the trust list could not be written"),
+            HubEvent::VisitBegan(laptop) => {
+                info!(laptop = %laptop.name, key = %laptop.device, "a visit began");
+                self.count(self.count + 1);
+            }
+            HubEvent::VisitEnded { laptop, end } => {
+                let sealed = end.sealed.map(|set| set.seq.0);
+                let why = in_one_line(&end.why, "");
+                info!(laptop = %laptop.name, key = %laptop.device, %why, sealed, "a visit ended");
+                self.count(self.count.saturating_sub(1));
+                self.forwarding.look(laptop.device.into());
+            }
+            HubEvent::NotServed { laptop, error } => {
+                let why = in_one_line(&error, error.advice());
+                error!(laptop = %laptop.name, key = %laptop.device, %why, "a visit could not be served");
+            }
+            other => info!(?other, "happened"),
+        }
+    }
+
+    fn count(&mut self, count: usize) {
+        self.count = count;
+        self.forwarding.visits(count);
+        let text = match count {
+            0 => "waiting for laptops".to_owned(),
+            1 => "1 visit under way".to_owned(),
+            several => format!("{several} visits under way"),
+        };
+        service::say(&[NotifyState::Status(&text)]);
+    }
+}
+
+/// Whether AES-256-GCM is faster here than ChaCha20-Poly1305.
+fn fast_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    false
+}

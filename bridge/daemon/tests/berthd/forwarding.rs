@@ -1,0 +1,112 @@
+//! Sets on their way upstream.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::spool::sealed_set;
+use crate::support::{Hub, berthd, refused};
+
+#[test]
+fn what_waits_is_forwarded_at_the_next_start_to_a_folder_named_after_the_laptop() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, up) = (place.path().join("hub"), place.path().join("up"));
+    let sealed = sealed_set(&state);
+    let hub = Hub::start(&state, &["--upstream", up.to_str().unwrap()]);
+    hub.wait_for("forwarded");
+    let repository = up.join(format!("laptop-{}", sealed.laptop));
+    assert!(repository.join("snapshots").join(&sealed.snapshot).exists());
+    assert!(hub.ask(&json!({ "do": "sets" }))[0]["forwarded_at"].is_string());
+    hub.stop();
+}
+
+#[test]
+fn two_laptops_of_one_name_get_a_repository_each() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, up) = (place.path().join("hub"), place.path().join("up"));
+    let sealed = sealed_set(&state);
+    let taken = up.join(format!("laptop-{}", sealed.laptop));
+    fs::create_dir_all(&taken).unwrap();
+    fs::write(taken.join("config"), "another laptop's").unwrap();
+    let hub = Hub::start(&state, &["--upstream", up.to_str().unwrap()]);
+    hub.wait_for("forwarded");
+    assert_eq!(
+        fs::read_dir(&taken).unwrap().count(),
+        1,
+        "a repository was mixed with another"
+    );
+    assert_eq!(fs::read_dir(&up).unwrap().count(), 2);
+    hub.stop();
+}
+
+#[test]
+fn forwarding_by_hand_waits_to_be_asked_and_then_for_the_end() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, up) = (place.path().join("hub"), place.path().join("up"));
+    sealed_set(&state);
+    fs::create_dir(&up).unwrap();
+    let file = place.path().join("berthd.toml");
+    fs::write(&file, "forward = \"manual\"\n").unwrap();
+    let hub = Hub::start(&state, &["--config", file.to_str().unwrap()]);
+    let answer = hub.ask(&json!({ "do": "set_upstream", "url": format!("file://{}", up.display()) }));
+    assert_eq!(answer[0]["upstream"], up.to_str().unwrap());
+    assert_eq!(
+        fs::read_dir(&up).unwrap().count(),
+        0,
+        "the probe was left, or something was forwarded"
+    );
+    let events = hub.ask(&json!({ "do": "forward" }));
+    let of = |event: &str| events.iter().filter(|one| one["event"] == event).count();
+    assert_eq!(
+        (of("begun"), of("forwarded"), of("failed")),
+        (1, 1, 0),
+        "{events:#?}"
+    );
+    assert_eq!(hub.ask(&json!({ "do": "forward" })), [json!({ "done": true })]);
+    hub.stop();
+    let hub = Hub::start(&state, &[]);
+    assert_eq!(
+        hub.ask(&json!({ "do": "status" }))[0]["upstream"],
+        up.to_str().unwrap(),
+        "it was forgotten"
+    );
+    hub.stop();
+}
+
+#[test]
+fn an_upstream_that_vanished_is_named_and_nothing_is_made_in_its_place() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, up) = (place.path().join("hub"), place.path().join("up"));
+    sealed_set(&state);
+    let hub = Hub::start(&state, &[]);
+    fs::create_dir(&up).unwrap();
+    hub.ask(&json!({ "do": "set_upstream", "url": up }));
+    hub.wait_for("forwarded");
+    hub.stop();
+    fs::remove_dir_all(&up).unwrap();
+    sealed_set(&state);
+    let hub = Hub::start(&state, &["--upstream", up.to_str().unwrap()]);
+    hub.wait_for("forwarding failed");
+    let failed: Vec<Value> = hub.ask(&json!({ "do": "forward" }));
+    let why = failed[0]["why"].as_str().unwrap();
+    assert!(why.contains("is its disk mounted?"), "{why}");
+    assert!(!up.exists());
+    hub.stop();
+}
+
+#[test]
+fn an_upstream_that_cannot_be_is_refused_before_it_is_stored() {
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("hub");
+    let file = place.path().join("file");
+    fs::write(&file, "").unwrap();
+    let (code, line) = refused(berthd(&state).args(["--upstream", "s3:bucket"]));
+    assert_eq!(code, Some(1), "{line}");
+    let hub = Hub::start(&state, &[]);
+    for url in ["s3:bucket", "/nowhere/at/all", file.to_str().unwrap()] {
+        let answer = hub.ask(&json!({ "do": "set_upstream", "url": url }));
+        assert!(answer[0]["error"].is_string(), "{url}: {answer:?}");
+    }
+    assert!(hub.ask(&json!({ "do": "status" }))[0]["upstream"].is_null());
+    hub.stop();
+}

@@ -1,0 +1,398 @@
+//! `berthctl`: manages the hub that runs on this computer, over its control socket.
+
+mod args;
+mod code;
+mod pair;
+mod words;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use berth_ctl::{
+    Client, Device, ForwardEvent, HubStatus, Request, Revoked, SOCKET, SetItem, Standing, UpstreamSet,
+    VerifyEvent, default_state,
+};
+use clap::Parser;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::args::{Args, Command, Hub, Upstream};
+use crate::words::{age, narrow, short, size, table};
+
+/// Exit code of what failed (DESIGN.md, section 6).
+const FAILED: u8 = 1;
+
+/// A laptop's name in a table.
+const NAME_WIDTH_MAX: usize = 20;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => {
+            // Nothing is left to tell it to if this fails.
+            let _ = writeln!(io::stderr(), "berthctl: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Monotonic time since it was first asked for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program has the clock that libraries are given"
+)]
+pub(crate) fn monotonic() -> Duration {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    STARTED.get_or_init(Instant::now).elapsed()
+}
+
+/// A line on standard output. A reader that has gone away is no error.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// True: done, and nothing is wrong.
+fn run(args: &Args) -> Result<bool> {
+    let json = args.json;
+    let client = connect(&args.hub)?;
+    match &args.command {
+        Command::Pair => return pair::pair(client, json),
+        Command::Devices => list(ask::<Device>(client, &Request::Devices)?, json, devices),
+        Command::Revoke { laptop } => {
+            let laptop = laptop.clone();
+            one(
+                ask::<Revoked>(client, &Request::Revoke { laptop })?,
+                json,
+                |done| {
+                    let cut = if done.was_visiting {
+                        "; its visit was cut"
+                    } else {
+                        ""
+                    };
+                    say(&format!(
+                        "{} ({}) is refused from now on{cut}.",
+                        done.revoked,
+                        short(&done.key)
+                    ));
+                },
+            )
+        }
+        Command::Status => one(ask::<HubStatus>(client, &Request::Status)?, json, status),
+        Command::Sets { laptop } => {
+            let laptop = laptop.clone();
+            let items = ask::<SetItem>(client, &Request::Sets { laptop })?;
+            if json {
+                let sets: Vec<_> = items.into_iter().map(|item| item.set).collect();
+                list(sets, json, |_| {})
+            } else {
+                sets(&items);
+                Ok(())
+            }
+        }
+        Command::Forward { laptop } => {
+            return forward(
+                client,
+                &Request::Forward {
+                    laptop: laptop.clone(),
+                },
+                json,
+            );
+        }
+        Command::Verify => return verify(client, json),
+        Command::Upstream {
+            command: Upstream::Set { url },
+        } => {
+            let url = absolute(url)?;
+            one(
+                ask::<UpstreamSet>(client, &Request::SetUpstream { url })?,
+                json,
+                |set| {
+                    say(&format!(
+                        "Sets are forwarded to {} from now on: it was written to and read back.",
+                        set.upstream
+                    ));
+                    if let Some(given) = &set.overridden_by {
+                        say(&format!(
+                            "But this hub was started with {given}, which goes before it."
+                        ));
+                    }
+                },
+            )
+        }
+    }?;
+    Ok(true)
+}
+
+fn connect(hub: &Hub) -> Result<Client> {
+    let path = match (&hub.control, &hub.state) {
+        (Some(control), _) => control.clone(),
+        (None, Some(state)) => state.join(SOCKET),
+        (None, None) => default_state()
+            .context("there is no home folder with a hub's state in it: give --state or --control")?
+            .join(SOCKET),
+    };
+    Ok(Client::connect(&path)?)
+}
+
+/// The hub has another working folder.
+fn absolute(url: &str) -> Result<String> {
+    if url.is_empty()
+        || url.starts_with('/')
+        || url
+            .split_once(':')
+            .is_some_and(|(scheme, _)| !scheme.contains('/'))
+    {
+        return Ok(url.to_owned());
+    }
+    let path = std::env::current_dir().context("this folder")?.join(url);
+    path.into_os_string()
+        .into_string()
+        .ok()
+        .context("an upstream's path must be UTF-8")
+}
+
+fn ask<T: DeserializeOwned>(client: Client, request: &Request) -> Result<Vec<T>> {
+    let answers = client.ask(request, &monotonic)?;
+    Ok(answers.collect::<Result<_, _>>()?)
+}
+
+fn list<T: Serialize>(items: Vec<T>, json: bool, show: impl FnOnce(&[T])) -> Result<()> {
+    if json {
+        say(&serde_json::to_string(&items)?);
+    } else {
+        show(&items);
+    }
+    Ok(())
+}
+
+fn one<T: Serialize>(items: Vec<T>, json: bool, show: impl FnOnce(&T)) -> Result<()> {
+    let item = items.first().context("the hub did not say what it did")?;
+    if json {
+        say(&serde_json::to_string(item)?);
+    } else {
+        show(item);
+    }
+    Ok(())
+}
+
+fn devices(devices: &[Device]) {
+    if devices.is_empty() {
+        return say("No laptop is paired. Run `berthctl pair`.");
+    }
+    let now = Timestamp::now();
+    let row = |device: &Device| {
+        let standing = match (device.standing, device.visiting) {
+            (Standing::Revoked, _) => "revoked",
+            (Standing::Paired, true) => "visiting",
+            (Standing::Paired, false) => "paired",
+        };
+        vec![
+            narrow(&device.laptop, NAME_WIDTH_MAX),
+            short(&device.key).to_owned(),
+            standing.to_owned(),
+            age(device.paired_at, now),
+            age(device.complete_at, now),
+        ]
+    };
+    let rows: Vec<_> = devices.iter().map(row).collect();
+    let head = ["LAPTOP", "KEY", "STATE", "PAIRED", "COMPLETE BACKUP"];
+    table(&head, &rows, &[]).iter().for_each(|line| say(line));
+}
+
+fn sets(items: &[SetItem]) {
+    if items.is_empty() {
+        return say("There are no sets yet.");
+    }
+    let now = Timestamp::now();
+    let same_name =
+        |one: &SetItem, other: &SetItem| one.set.laptop == other.set.laptop && one.key != other.key;
+    let row = |item: &SetItem| {
+        let set = &item.set;
+        let name = narrow(&set.laptop, NAME_WIDTH_MAX);
+        let laptop = if items.iter().any(|other| same_name(item, other)) {
+            format!("{} {name}", short(&item.key))
+        } else {
+            name
+        };
+        vec![
+            laptop,
+            set.seq.to_string(),
+            set.kind.clone().unwrap_or_else(|| "-".to_owned()),
+            set.state.clone(),
+            age(set.sealed_at.or(set.created_at), now),
+            set.bytes.map_or_else(|| "-".to_owned(), size),
+            age(set.forwarded_at, now),
+        ]
+    };
+    let rows: Vec<_> = items.iter().map(row).collect();
+    let head = ["LAPTOP", "SET", "KIND", "STATE", "MADE", "SIZE", "FORWARDED"];
+    table(&head, &rows, &["SET", "SIZE"])
+        .iter()
+        .for_each(|line| say(line));
+}
+
+fn status(status: &HubStatus) {
+    let HubStatus {
+        hub,
+        key,
+        version,
+        radio,
+        ..
+    } = status;
+    say(&format!("Hub {hub} ({}), berthd {version}", short(key)));
+    let listen = status
+        .listen
+        .as_ref()
+        .map(|address| format!(", listening at {address}"));
+    say(&format!("Radio      {radio}{}", listen.unwrap_or_default()));
+    let visits = match status.visits.as_slice() {
+        [] => "nobody visits".to_owned(),
+        visits => {
+            let names: Vec<&str> = visits.iter().map(|visit| visit.laptop.as_str()).collect();
+            format!("visiting: {}", names.join(", "))
+        }
+    };
+    let pairing = if status.pairing {
+        "; the pairing window is open"
+    } else {
+        ""
+    };
+    say(&format!(
+        "Laptops    {} paired, {visits}{pairing}",
+        status.laptops
+    ));
+    let waiting = match status.sets_waiting {
+        0 => "nothing waits to be forwarded".to_owned(),
+        1 => format!("1 set waits to be forwarded, {}", size(status.bytes_waiting)),
+        sets => format!("{sets} sets wait to be forwarded, {}", size(status.bytes_waiting)),
+    };
+    say(&format!("Sets       {waiting}; {} free", size(status.bytes_free)));
+    let upstream = status.upstream.as_deref().unwrap_or("none");
+    let current = status
+        .forwarding
+        .as_ref()
+        .map(|laptop| format!(", forwarding for {laptop}"));
+    say(&format!(
+        "Upstream   {upstream} ({}){}",
+        status.forward,
+        current.unwrap_or_default()
+    ));
+    status
+        .problems
+        .iter()
+        .for_each(|problem| say(&format!("Attention: {problem}")));
+}
+
+fn forward(client: Client, request: &Request, json: bool) -> Result<bool> {
+    let (mut sets, mut failed) = (0_u64, false);
+    let mut total_bytes = 0;
+    for event in client.ask::<ForwardEvent>(request, &monotonic)? {
+        let event = event?;
+        sets += u64::from(matches!(event, ForwardEvent::Forwarded { .. }));
+        failed |= matches!(event, ForwardEvent::Failed { .. });
+        if json {
+            say(&serde_json::to_string(&event)?);
+            continue;
+        }
+        match event {
+            ForwardEvent::Begun {
+                laptop,
+                set,
+                objects,
+                bytes,
+            } => {
+                total_bytes = bytes;
+                say(&format!(
+                    "Set {set} of {laptop}: {objects} objects to send, {}",
+                    size(bytes)
+                ));
+            }
+            ForwardEvent::Progress {
+                laptop,
+                set,
+                bytes_sent,
+            } if !laptop.is_empty() => {
+                say(&format!(
+                    "Set {set} of {laptop}: {} of {} sent",
+                    size(bytes_sent),
+                    size(total_bytes.max(bytes_sent))
+                ));
+            }
+            ForwardEvent::Progress { .. } => {}
+            ForwardEvent::Waiting { laptop, set } => {
+                say(&format!(
+                    "Set {set} of {laptop}: somebody works on the upstream, waiting until they are done"
+                ));
+            }
+            ForwardEvent::Forwarded { laptop, set } => {
+                say(&format!("Set {set} of {laptop} is upstream, checked."));
+            }
+            ForwardEvent::Failed { laptop, why } => say(&format!("The sets of {laptop} wait: {why}")),
+        }
+    }
+    if !json && !failed {
+        match sets {
+            0 => say("Nothing was waiting."),
+            1 => say("1 set was forwarded."),
+            sets => say(&format!("{sets} sets were forwarded.")),
+        }
+    }
+    Ok(!failed)
+}
+
+fn verify(client: Client, json: bool) -> Result<bool> {
+    let mut whole = false;
+    for event in client.ask::<VerifyEvent>(&Request::Verify, &monotonic)? {
+        let event = event?;
+        if let VerifyEvent::Verified { faults, .. } = event {
+            whole = faults == 0;
+        }
+        if json {
+            say(&serde_json::to_string(&event)?);
+            continue;
+        }
+        match event {
+            VerifyEvent::Progress { objects, bytes } => {
+                if io::stderr().is_terminal() {
+                    let _ = write!(io::stderr(), "\r\u{1b}[K{objects} objects read, {}", size(bytes));
+                }
+            }
+            VerifyEvent::Fault {
+                laptop,
+                set,
+                path,
+                what,
+            } => {
+                clear();
+                say(&format!("{what}: {path} (set {set} of {laptop})"));
+            }
+            VerifyEvent::Verified {
+                objects,
+                bytes,
+                faults,
+            } => {
+                clear();
+                say(&format!(
+                    "{objects} objects read, {}: {faults} missing or damaged.",
+                    size(bytes)
+                ));
+                if faults > 0 {
+                    say("Check the hub's disk, and put the files back from a copy of its state folder.");
+                }
+            }
+        }
+    }
+    Ok(whole)
+}
+
+fn clear() {
+    if io::stderr().is_terminal() {
+        let _ = write!(io::stderr(), "\r\u{1b}[K");
+    }
+}
