@@ -12,6 +12,9 @@ use super::VisitError;
 /// The first mark of a visit, and the least between two: below it a mark costs more than it saves.
 const DISTANCE_BYTES_MIN: u64 = 256 * 1024;
 
+/// Bytes sent below which a cut is not worth a checkpoint that nobody asked for and that is dear.
+const LAST_CHANCE_BYTES_MIN: u64 = 64 * 1024;
+
 /// Marks come further apart as the visit goes on, so that all together cost a constant share.
 const DISTANCE_SHARE: u64 = 16;
 
@@ -108,7 +111,7 @@ impl Marks {
     /// Whether a checkpoint would make at least twice as much restorable as the last one did, once there is so much that
     /// it is worth one.
     pub(super) fn would_double(&self, queued: u64, stored: u64) -> bool {
-        self.pending.is_none() && queued >= DISTANCE_BYTES_MIN && stored >= (2 * self.restorable).max(1)
+        self.pending.is_none() && queued >= LAST_CHANCE_BYTES_MIN && stored >= (2 * self.restorable).max(1)
     }
 
     /// Whether a flush would leave enough of what it acknowledges restorable, though no checkpoint goes with it.
