@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use berth_bridge::Verified;
 use berth_ctl::{ForwardEvent, PairEvent, Request, Revoked, UpstreamSet, VerifyEvent};
 use berth_daemon::{ForwardNews, Forwarded};
-use berth_pairing::DeviceId;
+use berth_pairing::{Closed, DeviceId};
 use crossbeam_channel::RecvTimeoutError;
 use tracing::info;
 
@@ -86,6 +86,11 @@ impl Control {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let left = watcher.closes_at.saturating_sub(monotonic());
+                    if left.is_zero() {
+                        // A laptop that had the right code did not finish.
+                        let why = Closed::Expired.advice().to_owned();
+                        return Ok(peer.say(PairEvent::Closed { why })?);
+                    }
                     peer.say(PairEvent::Open {
                         closes_in_s: left.as_secs(),
                     })?;

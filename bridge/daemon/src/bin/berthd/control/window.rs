@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use berth_ctl::PairEvent;
 use berth_daemon::{HubEvent, Orders};
-use berth_pairing::WINDOW_MAX;
+use berth_pairing::{Closed, WINDOW_MAX};
 use berth_radio::Time;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use zeroize::Zeroizing;
@@ -25,6 +25,8 @@ struct Watched {
 struct Open {
     code: Zeroizing<String>,
     closes_at: Time,
+    /// The right code came in; whether the laptop is paired is told next.
+    is_used: bool,
     watchers: Vec<(u64, Sender<Seen>)>,
 }
 
@@ -67,9 +69,11 @@ impl Window {
             let mut watched = window.lock();
             let number = watched.next_watcher;
             watched.next_watcher += 1;
+            watched.open.take_if(|open| open.is_used);
             let open = watched.open.get_or_insert_with(|| Open {
                 code: turn.open_window().to_text(),
                 closes_at: monotonic() + WINDOW_MAX,
+                is_used: false,
                 watchers: Vec::new(),
             });
             open.watchers.push((number, events));
@@ -89,20 +93,33 @@ impl Window {
     /// Tells watchers what concerns them. On the hub's thread.
     pub(crate) fn heard(&self, event: &HubEvent) {
         let mut watched = self.lock();
+        let Some(open) = &mut watched.open else { return };
         let told = match event {
             HubEvent::Paired(laptop) => PairEvent::Paired {
                 laptop: laptop.name.to_string(),
             },
+            HubEvent::WindowClosed(Closed::Paired) => {
+                open.is_used = true;
+                return;
+            }
             HubEvent::WindowClosed(why) => PairEvent::Closed {
                 why: why.advice().to_owned(),
             },
-            HubEvent::PairingFailed(error) => PairEvent::Failed {
+            HubEvent::PairingFailed(error) => {
+                let why = format!("{error}. {}", error.advice());
+                if open.is_used {
+                    PairEvent::Closed { why }
+                } else {
+                    PairEvent::Failed { why }
+                }
+            }
+            HubEvent::TrustFailed(error) if open.is_used => PairEvent::Closed {
                 why: format!("{error}. {}", error.advice()),
             },
             _ => return,
         };
         let is_last = !matches!(told, PairEvent::Failed { .. });
-        for (_, watcher) in watched.open.iter().flat_map(|open| &open.watchers) {
+        for (_, watcher) in &open.watchers {
             // One who has gone says so by itself.
             let _ = watcher.send(Seen::Event(told.clone()));
         }
