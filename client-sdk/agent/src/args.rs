@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use berth_net::RadioSpec;
 use clap::{Parser, Subcommand};
 
 use crate::reading_commands::{Cat, Ls, Restore};
@@ -51,7 +52,7 @@ pub(crate) struct Options {
     /// How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else
     /// `bluez`].
     #[arg(long, value_name = "RADIO", global = true)]
-    pub(crate) radio: Option<String>,
+    pub(crate) radio: Option<RadioSpec>,
     /// Reach the hub at this address, over a network that is there, instead of by radio.
     #[arg(long, value_name = "ADDR:PORT", global = true)]
     pub(crate) via: Option<String>,

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use berth_agent::{Leave, Report, bytes};
-use berth_radio::Radio;
+use berth_radio::{Radio, Time};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -15,10 +16,13 @@ use crate::control::{self, Server};
 use crate::hands::Hands;
 use crate::orders::Orders;
 use crate::visit::{self, End, Job, Visited};
-use crate::{Outcome, out, place, priority};
+use crate::{Outcome, clock, out, place, priority};
 
 /// Files that are named to a person; `--json` names all.
 const SHOWN_MAX: usize = 20;
+
+/// Whoever follows the visit of another program is told this often.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// Exit code of a process that a second Ctrl-C ended, as a shell has it.
 const INTERRUPTED: i32 = 130;
@@ -142,7 +146,7 @@ fn follow(options: &Options, report: &mut Report) -> Result<Option<Outcome>> {
         return Ok(None);
     };
     asked.be_patient()?;
-    let mut has_begun = false;
+    let (mut has_begun, mut told_at) = (false, Time::ZERO);
     while let Some(answer) = asked.next()? {
         if answer.get("idle").is_some() {
             return Ok(None);
@@ -157,7 +161,11 @@ fn follow(options: &Options, report: &mut Report) -> Result<Option<Outcome>> {
                 .unwrap_or_default()
                 .to_owned()
         };
-        if let Some(progress) = answer.get("progress").filter(|progress| progress.is_object()) {
+        if let Some(progress) = answer
+            .get("progress")
+            .filter(|progress| progress.is_object() && clock::now() >= told_at + TELL_EVERY)
+        {
+            told_at = clock::now();
             report.tell(
                 "progress",
                 without_words(progress),

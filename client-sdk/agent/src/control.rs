@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
 
 use crate::orders::{Change, Orders};
@@ -38,10 +39,15 @@ const CONNECTIONS_MAX: usize = 16;
 /// A visit that is asked to end has said its last words by then: a checkpoint, a goodbye, and the disk.
 pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(60);
 
+/// The last answers are written within this time, or not at all.
+const FINISH_MAX: Duration = Duration::from_secs(1);
+
 /// Takes connections until it is dropped.
 pub(crate) struct Server {
     path: PathBuf,
     orders: Arc<Orders>,
+    /// Disconnected once every answer is written and no connection is taken any more.
+    answered: Receiver<()>,
 }
 
 impl Server {
@@ -61,22 +67,31 @@ impl Server {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map(|()| listener)
             })
             .with_context(|| format!("the control socket {}", path.display()))?;
-        let for_thread = Arc::clone(orders);
+        let (for_thread, (answering, answered)) = (Arc::clone(orders), bounded(0));
         thread::Builder::new()
             .name("berth-control".to_owned())
-            .spawn(move || accept(&listener, &for_thread))?;
+            .spawn(move || accept(&listener, &for_thread, answering))?;
         Ok(Self {
             path,
             orders: Arc::clone(orders),
+            answered,
         })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Those who wait are told that it is over; the thread that accepts ends with the process.
+        // Those who wait are told that it is over.
         self.orders.stop();
+        // Wakes the thread that accepts, which then ends.
+        if let Some(folder) = self.path.parent()
+            && let Some(socket) = self.path.file_name().and_then(|name| name.to_str())
+            && let Ok((_held, short)) = reachable(folder, socket)
+        {
+            drop(UnixStream::connect(short));
+        }
         let _ = fs::remove_file(&self.path);
+        let _ = self.answered.recv_timeout(FINISH_MAX);
     }
 }
 
@@ -87,9 +102,13 @@ fn reachable(folder: &Path, socket: &str) -> io::Result<(File, PathBuf)> {
     Ok((held, short))
 }
 
-fn accept(listener: &UnixListener, orders: &Arc<Orders>) {
+/// Ends with the first connection after all is to end.
+fn accept(listener: &UnixListener, orders: &Arc<Orders>, answering: Sender<()>) {
     let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
+        if orders.is_stopping() {
+            return;
+        }
         let Ok(stream) = stream else {
             // Out of file handles: the next one waits until there are some.
             continue;
@@ -98,8 +117,9 @@ fn accept(listener: &UnixListener, orders: &Arc<Orders>) {
             open.fetch_sub(1, Ordering::AcqRel);
             continue;
         }
-        let (orders, count) = (Arc::clone(orders), Arc::clone(&open));
+        let (orders, count, answering) = (Arc::clone(orders), Arc::clone(&open), answering.clone());
         let served = thread::Builder::new().spawn(move || {
+            let _answering = answering;
             // Whoever asked has gone: nothing is left to say.
             let _ = serve(&stream, &orders);
             count.fetch_sub(1, Ordering::AcqRel);

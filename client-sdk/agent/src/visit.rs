@@ -79,11 +79,13 @@ pub(crate) fn run(
     }
     let met: Arc<Mutex<Option<Peer>>> = Arc::default();
     let begin = begin(hands, &job, &met);
+    let missing = job.roots.iter().filter(|root| !root.exists());
+    let notes = missing.map(|root| format!("{} is not there: it is not in this set.", root.display()));
     let mut keeper = Keeper {
         disk: Arc::clone(&hands.state.disk),
         met,
         record: None,
-        notes: Vec::new(),
+        notes: notes.collect(),
     };
     let began = hands.radio.now();
     let mut linked = None;

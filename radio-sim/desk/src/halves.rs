@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
+use berth_agent::Report;
 use berth_net::{AirRadio, AirServer};
 use berth_radio_sim::{Air, SharedAir};
 use crossbeam_channel::unbounded;
@@ -16,7 +17,7 @@ use crate::args::Args;
 use crate::clock::RealClock;
 use crate::hub_half::{self, Order, Places};
 use crate::laptop_half::LaptopHalf;
-use crate::report::{Report, say};
+use crate::report::say;
 use crate::story::{self, Outcome, Work, host_name};
 
 /// Radios at one socket; more are refused by being closed.
@@ -105,7 +106,7 @@ pub(crate) fn laptop(args: &Args, socket: &Path, folder: &Path, code: Option<&st
     if !laptop.is_paired() {
         bail!("this laptop is not paired: give the code that the hub shows with --code");
     }
-    let mut report = Report::new(args.json);
+    let mut report = Report::new(args.json, Box::new(io::stdout()));
     let left = laptop.visit(
         &mut radio,
         &folder,

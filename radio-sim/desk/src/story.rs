@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use berth_agent::{Left, Report, bytes, quoted};
 use berth_client_sdk::Summary;
 use berth_disk::{OsDisk, replace};
 use berth_pairing::Name;
@@ -20,8 +21,7 @@ use crate::args::Args;
 use crate::clock::{RealClock, wall_ns};
 use crate::hub_half::{self, News, Order, Places};
 use crate::judge::judge;
-use crate::laptop_half::{LaptopHalf, Left};
-use crate::report::{Report, bytes, quoted};
+use crate::laptop_half::LaptopHalf;
 
 /// Visits that may be cut one after the other before the story gives up.
 const VISITS_MAX: u32 = 5;
@@ -123,7 +123,7 @@ pub(crate) fn tell(args: &Args) -> Result<Outcome> {
         air,
         orders: orders_in,
         news: news_out,
-        report: Report::new(args.json),
+        report: Report::new(args.json, Box::new(std::io::stdout())),
         totals: Totals::default(),
         visit_began_ns: 0,
     };
