@@ -26,7 +26,27 @@ use crate::{Outcome, backup, clock, out, overdue, place, priority};
 /// How often a waiting agent asks itself whether a backup is overdue: four times a day.
 const OVERDUE_EVERY: Duration = Duration::from_secs(6 * 3600);
 
+/// What makes glibc give back what a visit has used: 35 MB stay without it, 15 MB with it.
+const FRUGAL: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+];
+
+/// Becomes the same program with frugal memory: the system's allocator looks at this only when a process begins.
+fn be_frugal() {
+    use std::os::unix::process::CommandExt;
+    if FRUGAL.iter().any(|(name, _)| std::env::var_os(name).is_none())
+        && let Ok(program) = std::env::current_exe()
+    {
+        let mut same = std::process::Command::new(program);
+        // It comes back only where it failed: then the agent works as it is.
+        let _ = same.args(std::env::args_os().skip(1)).envs(FRUGAL).exec();
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<Outcome> {
+    be_frugal();
     let hands = Hands::take_as_agent(options)?;
     let orders = Arc::new(Orders::default());
     on_signals(&orders)?;
