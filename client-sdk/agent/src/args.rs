@@ -9,24 +9,25 @@ use crate::reading_commands::{Cat, Ls, Restore};
 
 const EXAMPLES: &str = "\
 Examples:
-  berth pair 123-456                    pair with the hub whose window shows this code (`berthctl pair`)
-  berth folders add ~/Documents         back this up instead of the whole home folder
+  berth pair 1234-5678                  with the code that the hub shows
+  berth folders add ~/Documents         this instead of the whole home folder
   berth exclude add '*.iso'             but not this
   berth backup                          back up now
-  berth backup --via 192.168.1.5:7700   the same over a network that is there, without radio
+  berth backup --via 192.168.1.5:7700   over a network, without radio
   berth agent                           back up whenever the hub is near
   berth status                          what is safe, and where
   berth ls latest ~/Documents           what the newest complete set has there
-  berth restore latest ~/Documents --to /tmp/back      bring it back, as /tmp/back/home/...
+  berth restore latest ~/Documents --to /tmp/back
+                                        bring it back, as /tmp/back/home/...
   berth leave                           \"I must go\": a checkpoint, then goodbye
-  berth recovery-key                    the key that opens the backups without this laptop
+  berth recovery-key                    what opens the backups without this laptop
 
-What is left out, always: the state folder itself, other file systems mounted inside a folder that is backed up, and
-the content of folders marked as caches (CACHEDIR.TAG). A folder on another file system is backed up when it is added
-with `folders add`.
+Always left out: the state folder, other file systems mounted inside a folder
+that is backed up (add them with `folders add`), and the content of folders
+marked as caches (CACHEDIR.TAG).
 
-Exit codes: 0 done; 1 failed, or ended before everything was backed up; 2 wrong usage; 3 done, but some files could not
-be read.";
+Exit codes: 0 done; 1 failed, or ended before everything was backed up;
+2 wrong usage; 3 done, but some files could not be read.";
 
 /// Backs this laptop up to the hub on the desk.
 #[derive(Debug, Parser)]
@@ -137,4 +138,16 @@ pub(crate) enum Exclude {
     },
     /// Show them, in their order.
     List,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn pages_are_up_to_date() {
+        berth_pages::check(&Args::command());
+    }
 }

@@ -7,18 +7,18 @@ use clap::Parser;
 
 const EXAMPLES: &str = "\
 Examples:
-  berthd --upstream /srv/backup                      the hub of this computer, by radio
-  berthd --config /etc/berth/berthd.toml             as a service; see berthd.example.toml
-  berthd --state hub --radio none --listen 127.0.0.1:7700 --upstream up
-                                                     over a network that is there, without radios
+  berthd --upstream /srv/backup             by radio
+  berthd --config /etc/berth/berthd.toml    as a service: see berthd.example.toml
+  berthd --radio none --listen 192.168.1.5:7700 --upstream /srv/backup
+                                            over a network, without radio
 
-Then `berthctl pair` shows a code to type on the laptop (with the same --state).
+Then `berthctl pair`, with the same --state, shows a code to type on the laptop.
 
-Exit codes: 0 stopped as told; 1 it failed; 2 wrong usage or configuration.";
+Exit codes: 0 stopped as told; 1 failed; 2 wrong usage or configuration.";
 
 /// The hub: takes backups of paired laptops, and forwards them to the upstream.
 #[derive(Debug, Parser)]
-#[command(name = "berthd", version, after_help = EXAMPLES)]
+#[command(name = "berthd", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Args {
     /// Keeps keys, backups and the control socket; made if it is missing [default: /var/lib/berth for root, else
     /// ~/.local/state/berth/hub]
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// What the hub is called [default: the name of this computer]
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// bluez, air:SOCKET (simulated, see berth-air) or none [default: bluez]
     #[arg(long, value_name = "RADIO")]
@@ -42,4 +42,16 @@ pub(crate) struct Args {
     /// Log as JSON lines.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn pages_are_up_to_date() {
+        berth_pages::check(&Args::command());
+    }
 }

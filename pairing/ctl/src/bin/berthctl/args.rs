@@ -6,23 +6,24 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
-  berthctl pair                        show a code to type on the laptop
-  berthctl devices                     who is paired
-  berthctl sets desk                   the sets of the laptop `desk`
-  berthctl revoke 1a2b3c4d             refuse the laptop with this key from now on
-  berthctl upstream set /srv/backup    where sets are forwarded to
-  berthctl forward                     forward now, and wait until it is done
+  berthctl pair                       show a code to type on the laptop
+  berthctl devices                    who is paired
+  berthctl sets anna                  the sets of the laptop `anna`
+  berthctl revoke 1a2b3c4d            refuse the laptop with this key from now on
+  berthctl upstream set /srv/backup   where sets are forwarded to
+  berthctl forward                    forward now, and wait until it is done
   berthctl sets --json | jq '.[] | select(.state != \"forwarded\")'
 
 A LAPTOP is its name, or the first digits of its key (see `devices`).
-With --json lists are an array of objects; `status`, `revoke` and `upstream set` print one object; `pair`, `forward` and
-`verify` one for each event, a line each. Times are RFC 3339 in UTC, sizes are bytes.
+With --json, lists are an array of objects; `status`, `revoke` and `upstream
+set` print one object; `pair`, `forward` and `verify` one for each event, a line
+each. Times are RFC 3339 in UTC, sizes are bytes.
 
-Exit codes: 0 done; 1 it failed, or something was found wrong; 2 wrong usage.";
+Exit codes: 0 done; 1 failed, or something was found wrong; 2 wrong usage.";
 
 /// Manages the hub that runs on this computer.
 #[derive(Debug, Parser)]
-#[command(name = "berthctl", version, after_help = EXAMPLES)]
+#[command(name = "berthctl", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) hub: Hub,
@@ -83,4 +84,16 @@ pub(crate) enum Upstream {
         /// A folder, or a file:// URL.
         url: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn pages_are_up_to_date() {
+        berth_pages::check(&Args::command());
+    }
 }
