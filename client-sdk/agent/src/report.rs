@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use berth_client_sdk::Progress;
 use berth_radio::Time;
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 /// Plain lines and JSON tell of progress this often.
@@ -195,10 +195,10 @@ pub fn in_words(progress: &Progress, rate: f64, seconds_left: Option<f64>) -> St
     )
 }
 
-/// A size for people.
+/// A size for people; 10^3 a step, as disks are sold.
 #[must_use]
 pub fn bytes(size: u64) -> String {
-    HumanBytes(size).to_string()
+    DecimalBytes(size).to_string()
 }
 
 /// A path in a command that can be pasted into a shell.

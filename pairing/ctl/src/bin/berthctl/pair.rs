@@ -12,8 +12,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use crate::code;
 use crate::{monotonic, say};
 
-/// A terminal with fewer rows shows no QR code: the digits matter more.
-const QR_ROWS_MIN: u16 = 28;
+/// A terminal with fewer rows shows no QR code: the digits matter more. All together takes one row less.
+const QR_ROWS_MIN: u16 = 24;
 const QR_COLUMNS_MIN: u16 = 60;
 
 /// Opens the window and tells how it ended; true if a laptop was paired.
@@ -87,15 +87,14 @@ pub(crate) fn pair(client: Client, json: bool) -> Result<bool> {
 }
 
 fn show(code: &str, closes_in_s: u64) {
-    say("Type this code on the laptop: berth pair CODE\n");
+    say(&format!("Type on the laptop: berth pair {code}\n"));
     code::large(code).iter().for_each(|line| say(line));
-    say(&format!("\n  {code}\n"));
+    say("");
     if has_room_for_qr() {
         code::qr(code)
             .unwrap_or_default()
             .iter()
             .for_each(|line| say(line));
-        say("");
     }
     if !io::stdout().is_terminal() {
         say(&format!("The window closes in {closes_in_s} s."));
