@@ -70,6 +70,8 @@ pub enum Input {
     Cut,
     /// The hub ends the visit: revoked, stopping.
     Stop(Refusal),
+    /// The link is held until the spool has done some work: that nothing is heard is no silence of the laptop.
+    Held,
     /// Nothing but time has passed. Due at [`Receiver::wake_at`].
     Tick,
 }
@@ -193,6 +195,7 @@ impl Receiver {
             Input::Store(done) => self.store_done(done, out),
             Input::Cut => self.leave(Ended::Cut, out),
             Input::Stop(why) => self.refuse(why, Ended::Stopped(why), out),
+            Input::Held => self.heard_at = now,
             Input::Tick => self.tick(now, out),
         }
         let said = |effect: &Effect| matches!(effect, Effect::Reply(_));

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use berth_bridge::{Effect, End, Input, LaptopId, Receiver, Spool, StoreDone, StoreError, StoreOp};
+use berth_bridge::{Effect, End, Input, LaptopId, Spool, StoreDone, StoreError};
 use berth_pairing::{
     Closed, DeviceId, HandshakeError, PairingCode, PairingError, Peer, TrustError, TrustList,
 };
 use berth_radio::{Command, Time};
 use berth_session::{HubEffect, HubInput, HubSession, HubSetup, SessionId};
-use berth_wire::{Decoder, Frame, Refusal, ToHub, ToLaptop, control_frames};
+use berth_wire::{Frame, Refusal, ToHub, ToLaptop};
 use bytes::Bytes;
 
-use crate::store::{Store, Stores};
+use crate::store::{Pace, Store, Stores, ThreadDone};
+use crate::visit::Visit;
 
 /// Answers that wait for the link. A laptop asks for 1 MiB at a time; one that goes on asking and does not listen would
 /// fill the hub's memory.
@@ -75,19 +76,6 @@ pub struct Hub {
     spool: Arc<Spool>,
     stores: Stores,
     visits: BTreeMap<SessionId, Visit>,
-}
-
-struct Visit {
-    laptop: Peer,
-    receiver: Receiver,
-    decoder: Decoder,
-    /// `None`: the laptop's visit before is still being sealed.
-    store: Option<Store>,
-    waiting: VecDeque<StoreOp>,
-    outbox: VecDeque<Bytes>,
-    outbox_size_bytes: usize,
-    link_is_up: bool,
-    end: Option<End>,
 }
 
 type Out<'a> = &'a mut Vec<HubOutput>;
@@ -187,6 +175,9 @@ impl Hub {
         match input {
             HubInput::Tick => {
                 for session in self.visits.keys().copied().collect::<Vec<_>>() {
+                    if self.visits.get(&session).is_some_and(Visit::is_held) {
+                        self.tell(now, wall_ns, session, Input::Held, out);
+                    }
                     self.tell(now, wall_ns, session, Input::Tick, out);
                 }
             }
@@ -195,7 +186,11 @@ impl Hub {
                     self.tell(now, wall_ns, session, Input::Stop(Refusal::Stopping), out);
                 }
             }
-            HubInput::Radio(_) | HubInput::Frame { .. } | HubInput::End { .. } => {}
+            HubInput::Radio(_)
+            | HubInput::Frame { .. }
+            | HubInput::Hold { .. }
+            | HubInput::Resume { .. }
+            | HubInput::End { .. } => {}
         }
         let mut effects = Vec::new();
         self.session.handle(now, wall_ns, input, &mut effects);
@@ -207,7 +202,10 @@ impl Hub {
         while let Stores::Threads(threads) = &self.stores
             && let Some((session, done)) = threads.done()
         {
-            self.tell(now, wall_ns, session, Input::Store(done), out);
+            match done {
+                ThreadDone::Store(done) => self.tell(now, wall_ns, session, Input::Store(done), out),
+                ThreadDone::Some => self.pace(now, wall_ns, session, out),
+            }
         }
     }
 
@@ -237,18 +235,7 @@ impl Hub {
 
     fn up(&mut self, now: Time, session: SessionId, laptop: Peer, out: Out<'_>) {
         out.push(HubOutput::Event(HubEvent::VisitBegan(laptop.clone())));
-        let visit = Visit {
-            laptop,
-            receiver: Receiver::new(now),
-            decoder: Decoder::default(),
-            store: None,
-            waiting: VecDeque::new(),
-            outbox: VecDeque::new(),
-            outbox_size_bytes: 0,
-            link_is_up: true,
-            end: None,
-        };
-        self.visits.insert(session, visit);
+        self.visits.insert(session, Visit::new(now, laptop));
     }
 
     fn frame(&mut self, now: Time, wall_ns: i64, session: SessionId, frame: Bytes, out: Out<'_>) {
@@ -287,6 +274,7 @@ impl Hub {
             }
             self.store(wall_ns, session, &mut inputs, out);
         }
+        self.pace(now, wall_ns, session, out);
         self.flush(now, wall_ns, session, out);
     }
 
@@ -324,9 +312,25 @@ impl Hub {
                     inputs.extend(done.map(Input::Store));
                 }
                 // A thread that is gone has reported that it left.
-                Store::Thread(ops) => drop(ops.send(op)),
+                Store::Thread { ops, .. } => drop(ops.send(op)),
             }
         }
+    }
+
+    /// Stops a laptop that is faster than the spool, and lets it go on.
+    fn pace(&mut self, now: Time, wall_ns: i64, session: SessionId, out: Out<'_>) {
+        let store = self
+            .visits
+            .get_mut(&session)
+            .and_then(|visit| visit.store.as_mut());
+        let input = match store.and_then(Store::pace) {
+            Some(Pace::Hold) => HubInput::Hold { session },
+            Some(Pace::Resume) => HubInput::Resume { session },
+            None => return,
+        };
+        let mut effects = Vec::new();
+        self.session.handle(now, wall_ns, input, &mut effects);
+        self.session_did(now, wall_ns, effects, out);
     }
 
     /// Sends what the link has room for; ends the session once its visit is over and all is said.
@@ -378,22 +382,6 @@ impl Hub {
             for input in inputs {
                 self.tell(now, wall_ns, next, input, out);
             }
-        }
-    }
-}
-
-impl Visit {
-    fn forget_outbox(&mut self) {
-        self.outbox.clear();
-        self.outbox_size_bytes = 0;
-    }
-
-    fn reply(&mut self, message: &ToLaptop) {
-        if self.link_is_up
-            && let Ok(frames) = control_frames(message)
-        {
-            self.outbox_size_bytes += frames.iter().map(Bytes::len).sum::<usize>();
-            self.outbox.extend(frames);
         }
     }
 }

@@ -8,6 +8,7 @@ mod drive;
 mod forwarding;
 mod hub;
 mod store;
+mod visit;
 
 pub use drive::{Beat, HubGone, Inbox, Orders, STOP_MAX, Stopped, Turn, drive, orders};
 pub use forwarding::{

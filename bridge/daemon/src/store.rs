@@ -5,12 +5,15 @@ use std::thread;
 
 use berth_bridge::{StoreDone, StoreOp, Visit};
 use berth_session::SessionId;
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
-/// Operations that wait for a visit's thread, at most 64 KiB each: 2 MiB a visit keep the disk busy while frames are
-/// opened, and 16 visits within the hub's memory. A full queue holds the hub's thread up, and with it every other visit,
-/// until the disk has taken one operation.
-const OPS_WAITING_MAX: usize = 32;
+/// As many operations wait for a visit's thread before its link is held, at most 64 KiB each: 2 MiB a visit keep the disk
+/// busy while frames are opened, and 16 visits within the hub's memory. Beyond it comes only what the radio had on its
+/// way: the hub's own thread never waits for a disk.
+const OPS_WAITING_HIGH: usize = 32;
+
+/// The link goes on when no more than this wait: half, so that the disk has work until the next bytes are there.
+const OPS_WAITING_LOW: usize = OPS_WAITING_HIGH / 2;
 
 /// Gives the wall clock, nanoseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -27,8 +30,8 @@ pub enum Stores {
 pub struct StoreThreads {
     clock: Clock,
     wake: Arc<dyn Fn() + Send + Sync>,
-    done_in: Sender<(SessionId, StoreDone)>,
-    done_out: Receiver<(SessionId, StoreDone)>,
+    done_in: Sender<(SessionId, ThreadDone)>,
+    done_out: Receiver<(SessionId, ThreadDone)>,
 }
 
 impl StoreThreads {
@@ -45,15 +48,53 @@ impl StoreThreads {
         }
     }
 
-    pub(crate) fn done(&self) -> Option<(SessionId, StoreDone)> {
+    pub(crate) fn done(&self) -> Option<(SessionId, ThreadDone)> {
         self.done_out.try_recv().ok()
     }
+}
+
+/// What a visit's thread tells.
+pub(crate) enum ThreadDone {
+    /// One operation has an outcome.
+    Store(StoreDone),
+    /// [`OPS_WAITING_LOW`] operations are left.
+    Some,
+}
+
+/// What a visit's link is to do.
+pub(crate) enum Pace {
+    Hold,
+    Resume,
 }
 
 /// One visit's way to the spool.
 pub(crate) enum Store {
     Inline(Box<Visit>),
-    Thread(Sender<StoreOp>),
+    Thread {
+        ops: Sender<StoreOp>,
+        /// Its link is held.
+        is_held: bool,
+    },
+}
+
+impl Store {
+    /// What changes now, if anything.
+    pub(crate) fn pace(&mut self) -> Option<Pace> {
+        let Self::Thread { ops, is_held } = self else {
+            return None;
+        };
+        let pace = match ops.len() {
+            OPS_WAITING_HIGH.. if !*is_held => Pace::Hold,
+            0..=OPS_WAITING_LOW if *is_held => Pace::Resume,
+            _ => return None,
+        };
+        *is_held = !*is_held;
+        Some(pace)
+    }
+
+    pub(crate) const fn is_held(&self) -> bool {
+        matches!(self, Self::Thread { is_held: true, .. })
+    }
 }
 
 impl Stores {
@@ -61,35 +102,41 @@ impl Stores {
         match self {
             Self::Inline => Store::Inline(Box::new(visit)),
             Self::Threads(threads) => {
-                let (ops_in, ops_out) = bounded(OPS_WAITING_MAX);
+                let (ops_in, ops_out) = unbounded();
                 let (clock, wake, done_in) = (
                     Arc::clone(&threads.clock),
                     Arc::clone(&threads.wake),
                     threads.done_in.clone(),
                 );
                 thread::spawn(move || {
-                    let report = |done| {
+                    let report = |done: ThreadDone| {
                         // Nobody listens once the hub has stopped.
                         let _ = done_in.send((session, done));
                         wake();
                     };
                     run(visit, &ops_out, &clock, report);
                 });
-                Store::Thread(ops_in)
+                Store::Thread {
+                    ops: ops_in,
+                    is_held: false,
+                }
             }
         }
     }
 }
 
 /// Executes operations until the visit is left, and frees the laptop's place before it says so.
-fn run(mut visit: Visit, ops: &Receiver<StoreOp>, clock: &Clock, report: impl Fn(StoreDone)) {
+fn run(mut visit: Visit, ops: &Receiver<StoreOp>, clock: &Clock, report: impl Fn(ThreadDone)) {
     for op in ops {
+        if ops.len() == OPS_WAITING_LOW {
+            report(ThreadDone::Some);
+        }
         match visit.execute(op, clock()) {
             Some(done @ StoreDone::Left { .. }) => {
                 drop(visit);
-                return report(done);
+                return report(ThreadDone::Store(done));
             }
-            Some(done) => report(done),
+            Some(done) => report(ThreadDone::Store(done)),
             None => {}
         }
     }

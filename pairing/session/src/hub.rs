@@ -268,6 +268,14 @@ impl HubSession {
             HubInput::Radio(event) => self.event(now, wall_ns, event, out),
             HubInput::Tick => self.tick(now, wall_ns, out),
             HubInput::Frame { session, frame } => self.send(now, session, &frame, out),
+            HubInput::Hold { session } => {
+                let hold = self.stream_of(session).map(|stream| Command::Hold { stream });
+                out.extend(hold.map(HubEffect::Radio));
+            }
+            HubInput::Resume { session } => {
+                let resume = self.stream_of(session).map(|stream| Command::Resume { stream });
+                out.extend(resume.map(HubEffect::Radio));
+            }
             HubInput::End { session } => {
                 if let Some(stream) = self.stream_of(session) {
                     self.close_stream(now, stream, out);

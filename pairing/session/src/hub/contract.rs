@@ -25,6 +25,16 @@ pub enum HubInput {
         /// One to [`crate::FRAME_SIZE_BYTES_MAX`] bytes.
         frame: Bytes,
     },
+    /// Take nothing from this link for now: what has come already may still follow. Ignored if the session has ended.
+    Hold {
+        /// Which link.
+        session: SessionId,
+    },
+    /// Take from it again.
+    Resume {
+        /// Which link.
+        session: SessionId,
+    },
     /// Close this link.
     End {
         /// Which link.
