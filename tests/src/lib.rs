@@ -3,5 +3,6 @@
 
 pub mod compare;
 pub mod corpus;
+pub mod programs;
 pub mod restic;
 pub mod world;

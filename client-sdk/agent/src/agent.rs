@@ -199,7 +199,12 @@ impl Agent<'_> {
             sighting,
         };
         let (orders, notifier) = (Arc::clone(&self.orders), &mut self.notifier);
+        let report = &mut self.report;
+        let mut has_begun = false;
         visit::run(hands, job, leave, &mut |now, progress| {
+            if !std::mem::replace(&mut has_begun, true) {
+                report.tell("visiting", json!({}), "A hub is here: backing up.");
+            }
             orders.progress(now, progress);
             notifier.progress(now, progress);
         })

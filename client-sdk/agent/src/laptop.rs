@@ -357,6 +357,10 @@ impl Laptop {
             (Ok(Some(Frame::Control(ToLaptop::Goodbye))), Stage::Parting { .. }) => {
                 return self.leave(now, out);
             }
+            // Said here: the link may be gone before a visit on a thread of its own comes to it.
+            (Ok(Some(Frame::Control(ToLaptop::Refused { why }))), Stage::Visiting(_)) => {
+                Err(VisitError::Refused(why))
+            }
             (Ok(Some(Frame::Control(message))), Stage::Visiting(visit)) => visit.receive(now, message),
             (Ok(Some(Frame::Control(message))), Stage::Reading(reading)) => reading.receive(now, message),
             // After the last words, nothing matters.
