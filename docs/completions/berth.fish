@@ -36,7 +36,7 @@ complete -c berth -n "__fish_berth_needs_command" -f -a "backup" -d 'Back up now
 complete -c berth -n "__fish_berth_needs_command" -f -a "agent" -d 'Wait for the hub and back up whenever it is near. One for each state folder'
 complete -c berth -n "__fish_berth_needs_command" -f -a "status" -d 'What is safe on the hub, what upstream, what was cut, what is overdue'
 complete -c berth -n "__fish_berth_needs_command" -f -a "sets" -d 'The sets that this laptop knows of, at every hub'
-complete -c berth -n "__fish_berth_needs_command" -f -a "ls" -d 'List what is in a set, on the hub. With --json an array: `path` (and `path_base64` where it is no UTF-8), `type`, `size`, `mode`, `mtime`'
+complete -c berth -n "__fish_berth_needs_command" -f -a "ls" -d 'List what is in a set, on the hub'
 complete -c berth -n "__fish_berth_needs_command" -f -a "cat" -d 'Write a file of a set to standard output'
 complete -c berth -n "__fish_berth_needs_command" -f -a "restore" -d 'Restore files of a set from the hub. One that was cut goes on when it is done again'
 complete -c berth -n "__fish_berth_needs_command" -f -a "recovery-key" -d 'Show the key that opens the backups: write it down and keep it away from this laptop'
@@ -79,7 +79,7 @@ complete -c berth -n "__fish_berth_using_subcommand ls" -l name -d 'What this la
 complete -c berth -n "__fish_berth_using_subcommand ls" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand ls" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand ls" -l json -d 'For scripts: one JSON object for each event, or one answer'
-complete -c berth -n "__fish_berth_using_subcommand ls" -s h -l help -d 'Print help'
+complete -c berth -n "__fish_berth_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c berth -n "__fish_berth_using_subcommand cat" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand cat" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
 complete -c berth -n "__fish_berth_using_subcommand cat" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
@@ -175,7 +175,7 @@ complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_su
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave help" -f -a "agent" -d 'Wait for the hub and back up whenever it is near. One for each state folder'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave help" -f -a "status" -d 'What is safe on the hub, what upstream, what was cut, what is overdue'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave help" -f -a "sets" -d 'The sets that this laptop knows of, at every hub'
-complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave help" -f -a "ls" -d 'List what is in a set, on the hub. With --json an array: `path` (and `path_base64` where it is no UTF-8), `type`, `size`, `mode`, `mtime`'
+complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave help" -f -a "ls" -d 'List what is in a set, on the hub'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave help" -f -a "cat" -d 'Write a file of a set to standard output'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave help" -f -a "restore" -d 'Restore files of a set from the hub. One that was cut goes on when it is done again'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave help" -f -a "recovery-key" -d 'Show the key that opens the backups: write it down and keep it away from this laptop'

@@ -20,7 +20,7 @@ Examples:
   berth restore latest ~/Documents --to /tmp/back
                                         bring it back, as /tmp/back/home/...
   berth leave                           \"I must go\": a checkpoint, then goodbye
-  berth recovery-key                    what opens the backups without this laptop
+  berth recovery-key                    opens the backups without this laptop
 
 Always left out: the state folder, other file systems mounted inside a folder
 that is backed up (add them with `folders add`), and the content of folders
@@ -81,8 +81,9 @@ pub(crate) enum Command {
     Status,
     /// The sets that this laptop knows of, at every hub.
     Sets,
-    /// List what is in a set, on the hub. With --json an array: `path` (and `path_base64` where it is no UTF-8), `type`,
-    /// `size`, `mode`, `mtime`.
+    /// List what is in a set, on the hub.
+    ///
+    /// With --json an array: `path` (and `path_base64` where it is no UTF-8), `type`, `size`, `mode`, `mtime`.
     Ls(Ls),
     /// Write a file of a set to standard output.
     Cat(Cat),

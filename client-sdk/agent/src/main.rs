@@ -24,10 +24,11 @@ mod recovery;
 mod status;
 mod visit;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use berth_agent::wrapped;
 use clap::Parser;
 use serde_json::json;
 
@@ -57,8 +58,9 @@ fn main() -> ExitCode {
             if args.options.json {
                 say(&json!({ "event": "failed", "error": format!("{error:#}") }).to_string());
             }
+            let line = wrapped(&format!("berth: {error:#}"), io::stderr().is_terminal());
             // Nothing is left to tell it to if this fails.
-            let _ = writeln!(io::stderr(), "berth: {error:#}");
+            let _ = writeln!(io::stderr(), "{line}");
             ExitCode::from(FAILED)
         }
     }
@@ -85,6 +87,11 @@ fn run(args: &Args) -> Result<Outcome> {
 /// A line on standard output. A reader that has gone away stops nothing.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Words for a person on standard output.
+pub(crate) fn tell(text: &str) {
+    say(&wrapped(text, io::stdout().is_terminal()));
 }
 
 /// Standard output, for a report.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::Options;
 use crate::hands::Hands;
-use crate::{Outcome, place, say};
+use crate::{Outcome, place, say, tell};
 
 pub(crate) fn run(options: &Options, code: &str) -> Result<Outcome> {
     let code =
@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options, code: &str) -> Result<Outcome> {
     if options.json {
         say(&json!({ "event": "paired", "hub": hub.name.as_str() }).to_string());
     } else {
-        say(&format!(
+        tell(&format!(
             "Paired with {}. Next: `berth recovery-key`, and write it down; then `berth backup`, or leave it to `berth agent`.",
             hub.name
         ));

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::Options;
 use crate::hands::open_state;
-use crate::{Outcome, place, say};
+use crate::{Outcome, place, say, tell};
 
 /// Is there once the person has typed part of the key back.
 const WRITTEN_DOWN: &str = "recovery-key-written-down";
@@ -34,10 +34,11 @@ pub(crate) fn run(options: &Options) -> Result<Outcome> {
         say(&key);
         return Ok(Outcome::Done);
     }
-    say(&format!(
-        "\n    {key}\n\nThis key opens the backups of this laptop, with Berth or with restic. Write it down and keep it\n\
-         away from the laptop. Whoever has it can read the backups; nobody can make it anew."
-    ));
+    say(&format!("\n    {key}\n"));
+    tell(
+        "This key opens the backups of this laptop, with Berth or with restic. Write it down and keep it away from the \
+         laptop. Whoever has it can read the backups; nobody can make it anew.",
+    );
     if disk.len(WRITTEN_DOWN)?.is_none() {
         ask_back(&key)?;
         replace(&disk, WRITTEN_DOWN, b"")?;

@@ -10,15 +10,16 @@ use berth_client_sdk::Progress;
 use berth_radio::Time;
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use textwrap::{Options, WordSplitter};
 
 /// Plain lines and JSON tell of progress this often.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
-/// Weight of the newest quarter of a second in the rate.
+/// Weight of the newest second in the rate.
 const SMOOTHING: f64 = 0.3;
 
 /// The rate is taken over this time.
-const RATE_EVERY: Duration = Duration::from_millis(250);
+const RATE_EVERY: Duration = Duration::from_secs(1);
 
 /// Where to everything goes.
 pub struct Report {
@@ -50,9 +51,12 @@ impl Estimate {
     /// Where the visit is now. Gives bytes a second, smoothed, and the seconds that are left, once that can be told.
     #[expect(clippy::cast_precision_loss, reason = "a guess for people")]
     pub fn at(&mut self, now: Time, progress: &Progress) -> (f64, Option<f64>) {
-        let bytes = progress.bytes_acknowledged.max(progress.bytes_done);
+        // What was read waits for the link, and acknowledgements come in leaps: what was sent tells the pace best. Of
+        // what compresses well, more is acknowledged than was sent.
+        let sent = progress.bytes_done.min(progress.bytes_sent);
+        let bytes = progress.bytes_acknowledged.max(sent);
         let passed = now.saturating_sub(self.at);
-        if passed >= RATE_EVERY || self.bytes_per_second == 0.0 && passed > Duration::ZERO {
+        if passed >= RATE_EVERY {
             let newest = bytes.saturating_sub(self.bytes) as f64 / passed.as_secs_f64();
             let weight = if self.bytes_per_second == 0.0 {
                 1.0
@@ -91,7 +95,7 @@ impl Report {
             }
             self.say(&fields.to_string());
         } else {
-            self.say(line);
+            self.say(&wrapped(line, io::stdout().is_terminal()));
         }
     }
 
@@ -99,7 +103,7 @@ impl Report {
     pub fn note(&mut self, line: &str) {
         self.end_bar();
         if !self.json {
-            self.say(line);
+            self.say(&wrapped(line, io::stdout().is_terminal()));
         }
     }
 
@@ -109,7 +113,7 @@ impl Report {
         self.estimate = Estimate::new(now);
         if !self.json && io::stderr().is_terminal() {
             let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("  {bar:16} {percent:>3} %  {wide_msg}");
+            let style = ProgressStyle::with_template("  [{bar:10}] {percent:>3} %  {wide_msg}");
             bar.set_style(
                 style
                     .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -181,18 +185,39 @@ pub fn in_words(progress: &Progress, rate: f64, seconds_left: Option<f64>) -> St
     let rate = rate as u64;
     let stay = match seconds_left {
         Some(seconds) if progress.bytes_acknowledged < progress.bytes_changed => {
-            format!("you may leave in {seconds:.0} s")
+            format!("you may leave in {}", duration(seconds))
         }
+        None if progress.bytes_acknowledged < progress.bytes_changed => "please stay".into(),
         Some(_) | None => "almost done".into(),
     };
     format!(
-        "{stay}: {} of {}, {} of {} files, {}/s",
+        "{stay}: {} of {}, {}/s, {} of {} files",
         bytes(progress.bytes_acknowledged),
         bytes(progress.bytes_changed),
+        bytes(rate),
         HumanCount(progress.files_done),
         HumanCount(progress.files_changed),
-        bytes(rate),
     )
+}
+
+/// `45 s`, `12 min` or `3 h`, rounded up.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..100.0 => format!("{seconds:.0} s"),
+        ..6_000.0 => format!("{:.0} min", (seconds / 60.0).ceil()),
+        _ => format!("{:.0} h", (seconds / 3_600.0).ceil()),
+    }
+}
+
+/// Text for a person: a terminal gets whole words on each of its lines, anything else one line.
+#[must_use]
+pub fn wrapped(text: &str, is_terminal: bool) -> String {
+    if !is_terminal {
+        return text.to_owned();
+    }
+    // Commands and paths stay whole: they are for copying.
+    let width = Options::with_termwidth().break_words(false);
+    textwrap::fill(text, width.word_splitter(WordSplitter::NoHyphenation))
 }
 
 /// A size for people; 10^3 a step, as disks are sold.
@@ -210,5 +235,28 @@ pub fn quoted(path: &Path) -> String {
         text
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_follows_the_link_not_what_was_read_ahead() {
+        let mut estimate = Estimate::new(Time::ZERO);
+        let mut progress = Progress {
+            scanned: true,
+            bytes_changed: 100_000_000,
+            ..Progress::default()
+        };
+        assert!(in_words(&progress, 0.0, None).starts_with("please stay: "));
+        (progress.bytes_done, progress.bytes_sent) = (32_000_000, 5_000_000);
+        let (rate, left) = estimate.at(Time::from_secs(1), &progress);
+        assert_eq!((rate, left), (5_000_000.0, Some(20.0)));
+        assert!(
+            in_words(&progress, rate, left).starts_with("you may leave in 20 s: 0 B of 100.00 MB, 5.00 MB/s")
+        );
+        assert_eq!([99.0, 100.0, 6_000.0].map(duration), ["99 s", "2 min", "2 h"]);
     }
 }

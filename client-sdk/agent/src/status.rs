@@ -114,12 +114,13 @@ fn show_hub(hub: &HubRecord) {
         "safe on the hub",
         set(newest(hub, |set| set.on_hub.is_some()), &SetRecord::sealed_at_ns),
     );
+    let upstream = newest(hub, |set| set.upstream.is_some());
     line(
         "safe upstream",
-        set(
-            newest(hub, |set| set.upstream.is_some()),
-            &SetRecord::forwarded_at_ns,
-        ),
+        match upstream {
+            None => "nothing yet, as of the last visit".to_owned(),
+            upstream => set(upstream, &SetRecord::forwarded_at_ns),
+        },
     );
     if let Some(visit) = &hub.visit {
         line(

@@ -64,11 +64,8 @@ impl PairingError {
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self {
-            Self::WrongCode { guesses_left: 0 } => {
-                "That was not the code, and it was the last of three guesses. Run `berthctl pair` on the hub for a new \
-                 code."
-            }
-            Self::WrongCode { .. } => "That was not the code. Look at the hub and type it again.",
+            Self::WrongCode { guesses_left: 0 } => "Run `berthctl pair` on the hub for a new code.",
+            Self::WrongCode { .. } => "Look at the hub and type it again.",
             Self::Closed(Closed::GuessesUsed) => {
                 "Three wrong codes were tried, so this code is void. Run `berthctl pair` on the hub for a new one."
             }

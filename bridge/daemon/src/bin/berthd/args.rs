@@ -8,7 +8,7 @@ use clap::Parser;
 const EXAMPLES: &str = "\
 Examples:
   berthd --upstream /srv/backup             by radio
-  berthd --config /etc/berth/berthd.toml    as a service: see berthd.example.toml
+  berthd --config /etc/berth/berthd.toml    as a service
   berthd --radio none --listen 192.168.1.5:7700 --upstream /srv/backup
                                             over a network, without radio
 

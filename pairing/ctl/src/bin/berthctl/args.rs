@@ -9,7 +9,7 @@ Examples:
   berthctl pair                       show a code to type on the laptop
   berthctl devices                    who is paired
   berthctl sets anna                  the sets of the laptop `anna`
-  berthctl revoke 1a2b3c4d            refuse the laptop with this key from now on
+  berthctl revoke 1a2b3c4d            refuse the laptop with this key
   berthctl upstream set /srv/backup   where sets are forwarded to
   berthctl forward                    forward now, and wait until it is done
   berthctl sets --json | jq '.[] | select(.state != \"forwarded\")'

@@ -35,8 +35,9 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
+            let line = words::wrapped(&format!("berthctl: {error:#}"), io::stderr().is_terminal());
             // Nothing is left to tell it to if this fails.
-            let _ = writeln!(io::stderr(), "berthctl: {error:#}");
+            let _ = writeln!(io::stderr(), "{line}");
             ExitCode::from(FAILED)
         }
     }

@@ -10,6 +10,7 @@ use serde_json::json;
 use std::sync::mpsc::{self, RecvTimeoutError};
 
 use crate::code;
+use crate::words::wrapped;
 use crate::{monotonic, say};
 
 /// A terminal with fewer rows shows no QR code: the digits matter more. All together takes one row less.
@@ -122,5 +123,5 @@ fn count_down(closes_at: Duration) {
 /// A line in place of the countdown.
 fn line(counts_down: bool, text: &str) {
     let clear = if counts_down { "\r\u{1b}[K" } else { "" };
-    say(&format!("{clear}{text}"));
+    say(&format!("{clear}{}", wrapped(text, counts_down)));
 }

@@ -1,8 +1,9 @@
 //! Sizes, ages and tables for people, in 80 columns.
 
 use jiff::Timestamp;
+use textwrap::{Options, WordSplitter};
 
-const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
+const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
 
 /// `1.5 GB`; 10^3 a step, as disks are sold.
 pub(crate) fn size(bytes: u64) -> String {
@@ -68,6 +69,16 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>], right: &[&str]) -> Vec<
     lines
 }
 
+/// Text for a person: a terminal gets whole words on each of its lines, anything else one line.
+pub(crate) fn wrapped(text: &str, is_terminal: bool) -> String {
+    if !is_terminal {
+        return text.to_owned();
+    }
+    // Commands and paths stay whole: they are for copying.
+    let width = Options::with_termwidth().break_words(false);
+    textwrap::fill(text, width.word_splitter(WordSplitter::NoHyphenation))
+}
+
 /// The first digits of a key: enough to tell laptops apart.
 pub(crate) fn short(key: &str) -> &str {
     key.get(..8).unwrap_or(key)
@@ -94,7 +105,7 @@ mod tests {
         for (bytes, text) in [
             (0, "0 B"),
             (999, "999 B"),
-            (1_000, "1.0 KB"),
+            (1_000, "1.0 kB"),
             (999_600, "1.0 MB"),
             (16_777_216, "17 MB"),
             (u64::MAX, "18447 PB"),
