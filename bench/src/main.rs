@@ -1,4 +1,5 @@
-//! `berth-bench`: Berth and restic side by side on the same folders, the same disk and the same machine.
+//! `berth-bench`: Berth and restic side by side on the same folders, the same disk and the same machine; and Berth's links
+//! against plain ones.
 //!
 //! Method: corpora are made from fixed seeds and read once, so that both find them in memory. The two take turns, the
 //! one that begins changes with every round, and all that is dirty is written out before each run, so that neither
@@ -7,7 +8,9 @@
 #![expect(clippy::print_stdout, reason = "a program")]
 
 mod contender;
+mod links;
 mod measure;
+mod programs;
 mod report;
 
 use std::fs;
@@ -19,6 +22,7 @@ use berth_tests::corpus;
 use clap::{Parser, ValueEnum};
 
 use contender::{Berth, Contender, Restic};
+use links::LinkOptions;
 use measure::Sample;
 use report::{ChangeResult, Report, SpeedResult};
 
@@ -36,14 +40,23 @@ enum Which {
     Speed,
     /// Bytes sent after scattered writes and an insertion in a disk image
     Change,
+    /// A backup over the loopback network against a plain connection into a synced file
+    Via,
+    /// A backup through the air against the link's own limit
+    Air,
+    /// What hub and agent cost while they do nothing
+    Idle,
+    /// Memory of a hub to which several laptops send at once
+    Hub,
 }
 
-/// Compares Berth with restic, side by side.
+/// Compares Berth with restic, and its links with plain ones, side by side.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  cargo build --release --bin desk && cargo run --release -p berth-bench
+  cargo build --release && cargo run --release -p berth-bench
   cargo run --release -p berth-bench -- --runs 1 --megabytes 50 --files 2000 --image-megabytes 100
-  cargo run --release -p berth-bench -- --only change --json result.json")]
+  cargo run --release -p berth-bench -- --only change --json result.json
+  cargo run --release -p berth-bench -- --only via --runs 1 --via-megabytes 50")]
 struct Options {
     /// Run only this benchmark
     #[arg(long, value_enum)]
@@ -66,6 +79,8 @@ struct Options {
     /// The `desk` program. Default: the one beside this program
     #[arg(long)]
     desk: Option<PathBuf>,
+    #[command(flatten)]
+    links: LinkOptions,
     /// Write the result as JSON to this file too
     #[arg(long)]
     json: Option<PathBuf>,
@@ -73,16 +88,29 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let berth = Berth::find(options.desk.clone())?;
+    let is_wanted = |which| options.only.is_none_or(|only| only == which);
     let parent = options.work.clone().unwrap_or_else(std::env::temp_dir);
     fs::create_dir_all(&parent)?;
     let work = tempfile::tempdir_in(&parent).context("can't make a folder to work in")?;
     let mut report = Report::of_this_machine(options.runs)?;
-    if options.only != Some(Which::Change) {
+    if is_wanted(Which::Speed) {
+        let berth = Berth::find(options.desk.clone())?;
         speed(&options, &berth, work.path(), &mut report)?;
     }
-    if options.only != Some(Which::Speed) {
+    if is_wanted(Which::Change) {
+        let berth = Berth::find(options.desk.clone())?;
         report.change = Some(change(&options, &berth, work.path())?);
+    }
+    if [Which::Via, Which::Air, Which::Idle, Which::Hub]
+        .into_iter()
+        .any(is_wanted)
+    {
+        report.links = Some(links::measure(
+            &options.links,
+            options.runs,
+            is_wanted,
+            work.path(),
+        )?);
     }
     println!("{report}");
     if let Some(path) = &options.json {

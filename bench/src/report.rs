@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::Visit;
+use crate::links::{LinksResult, RaceResult};
 use crate::measure::{Sample, median};
 
 /// Everything measured, and on what.
@@ -19,6 +20,7 @@ pub(crate) struct Report {
     runs: u32,
     pub(crate) speed: Vec<SpeedResult>,
     pub(crate) change: Option<ChangeResult>,
+    pub(crate) links: Option<LinksResult>,
 }
 
 /// One corpus, all rounds.
@@ -56,6 +58,7 @@ impl Report {
             runs,
             speed: Vec::new(),
             change: None,
+            links: None,
         })
     }
 }
@@ -124,6 +127,49 @@ impl fmt::Display for Report {
                 megabytes(change.berth_bytes) / megabytes(change.restic_bytes)
             )?;
         }
+        self.links.as_ref().map_or(Ok(()), |links| links.fmt(f))
+    }
+}
+
+impl fmt::Display for LinksResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut race = |what: &str, against: &str, race: &RaceResult, goal: f64| {
+            let [plain, berth] =
+                [&race.plain_seconds, &race.berth_seconds].map(|seconds| median(seconds.iter().copied()));
+            let (megabytes, ratio) = (race.megabytes, berth / plain);
+            let line = format!("{what}, {megabytes} MB: {against} {plain:.2} s, Berth {berth:.2} s");
+            writeln!(f, "\n{line}, ratio {ratio:.3} (goal {goal})")
+        };
+        if let Some(via) = &self.via {
+            race("loopback", "plain connection into a synced file", via, 2.0)?;
+        }
+        if let Some(air) = &self.air {
+            race("wfd-typical, the link's life", "at the link's limit", air, 1.03)?;
+        }
+        if !self.idle.is_empty() {
+            writeln!(
+                f,
+                "\n{:<8} {:<16} {:>12} {:>8}",
+                "idle", "when", "% of a core", "MiB"
+            )?;
+        }
+        for idle in &self.idle {
+            let (cpu, rss) = (idle.cpu_percent, mebibytes(idle.rss_bytes));
+            writeln!(f, "{:<8} {:<16} {cpu:>12.3} {rss:>8.1}", idle.process, idle.when)?;
+        }
+        if !self.idle.is_empty() {
+            writeln!(f, "(goals: 0.2 % of a core; hub 40 MiB, agent 20 MiB)")?;
+        }
+        if let Some(hub) = &self.hub {
+            let (laptops, each, seconds) = (hub.laptops, hub.megabytes_each, hub.seconds);
+            let peak = mebibytes(hub.rss_peak_bytes);
+            let line = format!("{laptops} laptops sending {each} MB each in {seconds:.1} s");
+            writeln!(f, "\n{line}: the hub's peak {peak:.1} MiB (goal 64)")?;
+        }
         Ok(())
     }
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
