@@ -220,10 +220,11 @@ fn air(programs: &Programs, megabytes: u64, runs: u32, work: &Path) -> Result<Ra
     Ok(result)
 }
 
-/// How long the only stream of a trace was open, and how many bytes it carried from the laptop.
+/// How long the only stream of a trace was open, and how many bytes it carried from the laptop: the air says so now and
+/// then, and at the end.
 fn link(trace: &str) -> Option<(f64, f64)> {
     let at = |line: &str| line.split_whitespace().next()?.parse::<f64>().ok();
-    let find = |what: &str| trace.lines().find(|line| line.contains(what));
+    let find = |what: &str| trace.lines().rfind(|line| line.contains(what));
     let (opened, closed) = (
         find("laptop < stream 1 opened")?,
         find("laptop = stream 1 carried ")?,
@@ -311,7 +312,7 @@ mod tests {
     fn a_link_lives_from_its_opening_to_its_end_and_carries_what_the_laptop_sent() {
         let trace = "     8.500000000 hub < stream 1 opened
      8.500000000 laptop < stream 1 opened
-     8.750000000 laptop < stream 1 closed
+     9.750000000 laptop = stream 1 carried 1011855 bytes 0e666e96
     10.750000000 laptop = stream 1 carried 5011855 bytes b6f5d709
     10.750000000 hub = stream 1 carried 310 bytes 740289ea
 ";
