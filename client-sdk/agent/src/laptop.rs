@@ -318,16 +318,23 @@ impl Laptop {
                         visit: None,
                         cut: false,
                     };
-                    let (visit, cut) = match self.enter(over) {
-                        Stage::Parting { visit, .. } => (visit, false),
-                        Stage::Left { visit, cut } => (visit, cut),
-                        Stage::Before | Stage::Visiting(_) | Stage::Reading(_) => (None, false),
+                    // The hub closes the link once it has heard the goodbye; its own may be lost on the way.
+                    let has_said_goodbye = self.outbox.is_empty();
+                    let (visit, session) = match (self.enter(over), session) {
+                        (Stage::Parting { visit, .. }, LaptopEnd::Cut) if has_said_goodbye => {
+                            (visit, LaptopEnd::Left)
+                        }
+                        (Stage::Parting { visit, .. } | Stage::Left { visit, cut: false }, session) => {
+                            (visit, session)
+                        }
+                        (Stage::Left { visit, cut: true }, _) => (visit, LaptopEnd::Cut),
+                        (Stage::Before | Stage::Visiting(_) | Stage::Reading(_), session) => (None, session),
                     };
                     if let Some(stopping) = self.stopping.take() {
                         stopping.wait();
                     }
                     out.push(LaptopOutput::Over(Ended {
-                        session: if cut { LaptopEnd::Cut } else { session },
+                        session,
                         visit,
                         progress: self.progress.take(),
                     }));

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use crate::args::Options;
-use crate::{Outcome, control, place, say};
+use crate::{Outcome, control, place, say, tell};
 
 pub(crate) fn run(options: &Options) -> Result<Outcome> {
     let folder = place::folder(options)?;
@@ -24,7 +24,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome> {
         }
         say(&answer.to_string());
     } else {
-        say(words.as_deref().unwrap_or("No backup is under way. You may go."));
+        tell(words.as_deref().unwrap_or("No backup is under way. You may go."));
     }
     Ok(Outcome::Done)
 }

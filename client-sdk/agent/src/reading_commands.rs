@@ -3,7 +3,7 @@
 //! Place: arguments -> [`Hands`] -> [`read_back`] -> standard output or a folder.
 //! Invariant: standard output has what was asked for and nothing else; whoever stops listening is left in peace.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use berth_agent::{Leave, Left, Seen, bytes, read_back};
+use berth_agent::{Leave, Left, Seen, bytes, read_back, wrapped};
 use berth_radio::{Radio, Time};
 use berth_restore::{Depth, Existing, Progress, Report, Repository, RestoreError, Snapshot};
 use berth_session::Goal;
@@ -268,14 +268,14 @@ fn tell_person(
             count - SHOWN_MAX as u64
         )?;
     }
-    writeln!(
-        output,
+    let restored = format!(
         "Restored {} files, {}, to {} in {seconds:.1} s; {} read from the hub.",
         HumanCount(report.files),
         bytes(report.bytes),
         shown(&args.to),
         bytes(bytes_read),
-    )?;
+    );
+    writeln!(output, "{}", wrapped(&restored, io::stdout().is_terminal()))?;
     if report.files_there > 0 {
         writeln!(
             output,

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::args::Options;
-use crate::{Outcome, clock, control, overdue, place, say};
+use crate::{Outcome, clock, control, overdue, place, say, tell};
 
 /// Reads what is kept, and tells of what cannot be read.
 fn records(folder: &Path) -> Result<Vec<HubRecord>> {
@@ -49,7 +49,7 @@ pub(crate) fn status(options: &Options) -> Result<Outcome> {
         say(&answer.to_string());
         return Ok(Outcome::Done);
     }
-    say(&doing(live.as_ref()));
+    tell(&doing(live.as_ref()));
     if records.is_empty() {
         say("Nothing has been backed up yet.");
         return Ok(Outcome::Done);
