@@ -1,4 +1,4 @@
-//! The hub's machine of machines: one [`HubSession`], and a [`Receiver`] for each link.
+//! The hub's machine of machines: one [`HubSession`], and a [`berth_bridge::Receiver`] for each link.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! A hub: its sessions, its visits and its spool put together, and what drives them.
 //!
-//! Place: radio -> [`drive`] -> [`Hub`] -> spool and journal -> [`Forwarding`] -> upstream. `berthd` and `desk` give it a
+//! Place: radio -> [`drive()`] -> [`Hub`] -> spool and journal -> [`Forwarding`] -> upstream. `berthd` and `desk` give it a
 //! radio, clocks and threads; the tests' `World` runs the very same [`Hub`] on one thread and a virtual clock.
 //! Invariant: [`Hub`] owns no clock and no thread; what it is told and when decides what it does.
 

@@ -1,6 +1,6 @@
 //! A laptop: its session and its visit put together, its state folder, and what a person sees of it.
 //!
-//! Place: radio -> [`drive`] -> [`Laptop`] -> the user's files and the state folder. `desk` and `berth` give it a radio, a
+//! Place: radio -> [`drive()`] -> [`Laptop`] -> the user's files and the state folder. `desk` and `berth` give it a radio, a
 //! clock and threads; the tests' `World` runs the very same [`Laptop`] on one thread and a virtual clock.
 //! Invariant: [`Laptop`] owns no clock and no thread but those it is given; what it is told and when decides what it
 //! does.

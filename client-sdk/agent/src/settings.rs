@@ -31,7 +31,7 @@ const HEADER: &str = "\
 pub struct Settings {
     /// What the laptop calls itself; the host's name where there is none.
     pub name: Option<String>,
-    /// Absolute paths of what is backed up; empty: the default ([`default_folder`]).
+    /// Absolute paths of what is backed up; empty: the home folder, `/` for root.
     pub folders: Vec<PathBuf>,
     /// Gitignore lines, as if in a `.gitignore` file in `/`.
     pub exclude: Vec<String>,

@@ -43,7 +43,7 @@ fn a_wrong_code_is_refused_and_says_what_to_do() {
     desk.begin(Goal::Pair { code, name });
     match desk.end() {
         LaptopEnd::Pairing(error) => assert!(
-            error.advice().contains("not the code"),
+            error.advice().contains("type it again"),
             "{error}: {}",
             error.advice()
         ),
