@@ -156,6 +156,7 @@ impl Agent<'_> {
         self.orders.begins(&leave, began);
         let visited = self.back_up(hands, sighting, &leave);
         let now = hands.radio.now();
+        let mut is_interrupted = false;
         let (is_done, ended, line) = match visited {
             Ok(visited) => {
                 for note in &visited.notes {
@@ -163,6 +164,7 @@ impl Agent<'_> {
                 }
                 self.notifier.ended(&visited);
                 let is_done = matches!(visited.end, End::Complete(_) | End::Left);
+                is_interrupted = matches!(visited.end, End::Left) && self.orders.is_pausing();
                 (is_done, backup::ended(&visited), backup::words(&visited))
             }
             Err(error) => {
@@ -174,8 +176,12 @@ impl Agent<'_> {
                 )
             }
         };
-        let interval = hands.settings.interval();
-        self.presence.ended(began, now, is_done, interval, &mut OsRng);
+        if is_interrupted {
+            self.presence.interrupted(now);
+        } else {
+            let interval = hands.settings.interval();
+            self.presence.ended(began, now, is_done, interval, &mut OsRng);
+        }
         let mut fields = ended.clone();
         if let Some(fields) = fields.as_object_mut() {
             fields.remove("words");

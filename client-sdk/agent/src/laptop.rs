@@ -274,14 +274,10 @@ impl Laptop {
     }
 
     /// Goes to a stage without a visit. One that runs on a thread of its own ends while the last words are said.
-    fn enter(&mut self, stage: Stage) -> Stage {
-        match std::mem::replace(&mut self.stage, stage) {
-            Stage::Visiting(visiting) => {
-                let (progress, stopping) = visiting.stop();
-                (self.progress, self.stopping) = (Some(Box::new(progress)), Some(stopping));
-                Stage::Before
-            }
-            stage => stage,
+    fn enter(&mut self, stage: Stage) {
+        if let Stage::Visiting(visiting) = std::mem::replace(&mut self.stage, stage) {
+            let (progress, stopping) = visiting.stop();
+            (self.progress, self.stopping) = (Some(Box::new(progress)), Some(stopping));
         }
     }
 
@@ -320,7 +316,12 @@ impl Laptop {
                     };
                     // The hub closes the link once it has heard the goodbye; its own may be lost on the way.
                     let has_said_goodbye = self.outbox.is_empty();
-                    let (visit, session) = match (self.enter(over), session) {
+                    let (visit, session) = match (std::mem::replace(&mut self.stage, over), session) {
+                        (Stage::Visiting(visiting), session) => {
+                            let (progress, visit) = visiting.finish();
+                            self.progress = Some(Box::new(progress));
+                            (visit, session)
+                        }
                         (Stage::Parting { visit, .. }, LaptopEnd::Cut) if has_said_goodbye => {
                             (visit, LaptopEnd::Left)
                         }
@@ -328,7 +329,7 @@ impl Laptop {
                             (visit, session)
                         }
                         (Stage::Left { visit, cut: true }, _) => (visit, LaptopEnd::Cut),
-                        (Stage::Before | Stage::Visiting(_) | Stage::Reading(_), session) => (None, session),
+                        (Stage::Before | Stage::Reading(_), session) => (None, session),
                     };
                     if let Some(stopping) = self.stopping.take() {
                         stopping.wait();

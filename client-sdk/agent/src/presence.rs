@@ -73,6 +73,11 @@ impl Presence {
         self.not_before = now + pause - less;
     }
 
+    /// Another command took a visit's place: it goes on as soon as that has ended.
+    pub fn interrupted(&mut self, now: Time) {
+        (self.heard_at, self.not_before) = (Some(now), now);
+    }
+
     /// Failures since the last visit that did what it came for.
     #[must_use]
     pub const fn failures(&self) -> u32 {

@@ -112,7 +112,12 @@ impl Visiting {
             .name("berth-visit".to_owned())
             .spawn(move || {
                 prepare();
-                match begin().and_then(|mut visit| port.run(&mut visit, &*clock)) {
+                let ended = begin().and_then(|mut visit| {
+                    let ended = port.run(&mut visit, &*clock);
+                    port.shared.lock().clone_from(visit.progress());
+                    ended
+                });
+                match ended {
                     Ok(Some(summary)) => port.say(Said::Over(Ok(summary))),
                     Ok(None) => {}
                     Err(error) => port.say(Said::Over(Err(error))),
@@ -173,6 +178,24 @@ impl Visiting {
             Self::Inline(_) => (progress, Stopping(None)),
             Self::Thread(line) => (progress, Stopping(Some(line.thread))),
         }
+    }
+
+    /// The session is over: waits for the visit's end, as [`Stopping::wait`] does. It may have heard the hub's last word
+    /// (a receipt, a refusal) before the link went, and its end is what that says.
+    pub(crate) fn finish(self) -> (Progress, Option<Result<Box<Summary>, VisitError>>) {
+        let mut line = match self {
+            Self::Inline(visit) => return (visit.progress().clone(), None),
+            Self::Thread(line) => *line,
+        };
+        drop(line.told);
+        let end = line.said.iter().fold(None, |end, said| match said {
+            Said::Send(_) => end,
+            Said::Over(over) => Some(over),
+        });
+        // One that failed has said so by ending.
+        let _ = line.thread.join();
+        line.seen.clone_from(&line.shared.lock());
+        (line.seen, end)
     }
 }
 
@@ -239,7 +262,7 @@ impl Port {
                 match self.told.try_recv() {
                     Ok(told) => take(visit, clock(), told)?,
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return Ok(None),
+                    Err(TryRecvError::Disconnected) => return Ok(done(visit.next(clock())?)),
                 }
             }
             let step = visit.next(clock())?;
@@ -257,13 +280,10 @@ impl Port {
                     match self.told.recv_timeout(LOOK_EVERY) {
                         Ok(told) => take(visit, clock(), told)?,
                         Err(RecvTimeoutError::Timeout) => {}
-                        Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                        Err(RecvTimeoutError::Disconnected) => return Ok(done(visit.next(clock())?)),
                     }
                 }
-                Step::Done(summary) => {
-                    self.shared.lock().clone_from(visit.progress());
-                    return Ok(Some(summary));
-                }
+                Step::Done(summary) => return Ok(Some(summary)),
             }
         }
     }
@@ -277,6 +297,13 @@ impl Port {
     }
 }
 
+fn done(step: Step) -> Option<Box<Summary>> {
+    match step {
+        Step::Done(summary) => Some(summary),
+        Step::Send(_) | Step::Working | Step::Wait => None,
+    }
+}
+
 fn take(visit: &mut Visit, now: Time, told: Told) -> Result<(), VisitError> {
     match told {
         Told::Message(message) => visit.receive(now, message)?,
@@ -284,4 +311,23 @@ fn take(visit: &mut Visit, now: Time, told: Told) -> Result<(), VisitError> {
         Told::LeaveAt(percent) => visit.leave_at(percent),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_wire::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_was_heard_before_the_link_went_is_how_the_visit_ended() {
+        let thread = VisitThread {
+            clock: Arc::new(|| Time::ZERO),
+            wake: Arc::new(|| {}),
+            prepare: Arc::new(|| {}),
+        };
+        let visiting = Visiting::start(&thread, || Err(VisitError::Refused(Refusal::Full))).unwrap();
+        let (_, end) = visiting.finish();
+        assert!(matches!(end, Some(Err(VisitError::Refused(Refusal::Full)))));
+    }
 }
