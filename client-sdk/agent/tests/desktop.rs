@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 
 use support::TestHub;
@@ -24,7 +24,7 @@ struct Desktop {
     bus: String,
     shown: BufReader<File>,
     display: Child,
-    _session: ChildStdin,
+    session: Child,
 }
 
 impl Desktop {
@@ -67,7 +67,7 @@ impl Desktop {
             bus,
             shown: BufReader::new(shown),
             display,
-            _session: session.stdin.take().unwrap(),
+            session,
         }
     }
 
@@ -80,6 +80,8 @@ impl Desktop {
 
 impl Drop for Desktop {
     fn drop(&mut self) {
+        drop(self.session.stdin.take());
+        let _ = self.session.wait();
         let _ = self.display.kill();
         let _ = self.display.wait();
     }
