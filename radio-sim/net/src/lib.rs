@@ -1,12 +1,13 @@
 //! Radios of sockets: streams over TCP beside a radio or without one, and the simulated air between processes.
 //!
 //! Place: a program makes the radio it is told to use, wraps it in a [`NetRadio`], and gives that to its driver;
-//! `berth-air` is an [`AirServer`].
+//! `berth-air` is an [`AirServer`], a radio of hardware a [`DriverRadio`].
 //! Invariant: a peer that is slow, floods or sends nothing costs a bounded amount of memory and loses only its own
 //! stream; a radio that nobody uses does nothing, not even wake up.
 
 mod air;
 mod both;
+mod driver;
 mod inbox;
 mod none;
 mod radio;
@@ -15,6 +16,7 @@ mod stream;
 mod wire;
 
 pub use air::*;
+pub use driver::{DriverRadio, Teller};
 pub use none::NoRadio;
 pub use radio::{ACCEPTED_MAX, DIAL_WAIT, NetError, NetRadio, TCP_STREAMS_FROM};
 pub use spec::{NoSuchRadio, RadioError, RadioSpec, radio_from};

@@ -167,7 +167,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The next number of a stream; `None` when there are no more.
-fn fresh_id(ids: &AtomicU32) -> Option<StreamId> {
+pub(crate) fn fresh_id(ids: &AtomicU32) -> Option<StreamId> {
     let next = |id: u32| (id < u32::MAX).then_some(id + 1);
     ids.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
         .ok()

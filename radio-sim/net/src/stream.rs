@@ -255,6 +255,20 @@ impl Inbox {
         self.cut_all();
     }
 
+    /// Ends every stream; each is told before whatever is put in next.
+    pub(crate) fn end_streams(&self) {
+        self.with(|state| {
+            let ids: Vec<_> = state.pipes.keys().copied().collect();
+            for id in ids {
+                if let Some(pipe) = state.pipes.get_mut(&id) {
+                    pipe.cut();
+                }
+                state.queue_stream(id);
+            }
+        });
+        self.changed.notify_all();
+    }
+
     /// Ends every stream without a word.
     pub(crate) fn cut_all(&self) {
         let pipes = self.with(|state| std::mem::take(&mut state.pipes));
