@@ -15,6 +15,7 @@ use berth_radio_sim::{Air, SharedAir, SimRadio};
 use berth_restore::compare::{Owners, differences};
 use berth_restore::{Existing, FolderSource, Repository, Snapshot};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use indicatif::HumanCount;
 use serde_json::json;
 
 use crate::args::Args;
@@ -290,14 +291,14 @@ impl Story<'_> {
                 let with = if not_read == 0 {
                     String::new()
                 } else {
-                    format!(", with {not_read} files not read")
+                    format!(", with {} files not read", HumanCount(not_read))
                 };
                 let line = format!(
                     "Set {} is complete{with}: {} files, {}; {} were read, {} sent in {seconds:.1} s. You may go.",
                     summary.set,
-                    summary.files,
+                    HumanCount(summary.files),
                     bytes(summary.bytes_scanned),
-                    summary.content_files_read,
+                    HumanCount(summary.content_files_read),
                     bytes(bytes_sent),
                 );
                 self.report.tell("visit", fields, &line);
@@ -375,7 +376,7 @@ impl Story<'_> {
         let (outcome, lines) = judge(&self.folder, &found, summary, self.visit_began_ns);
         self.name_some(&lines);
         remove(&self.work.restored)?;
-        let counts = format!("{} files, {}", restored.files, bytes(restored.bytes));
+        let counts = format!("{} files, {}", HumanCount(restored.files), bytes(restored.bytes));
         let line = match outcome {
             Outcome::Same => format!("Restored from the upstream and compared: {counts}, identical."),
             Outcome::SomeNotRead => format!(
