@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Monotonic time since an arbitrary start, passed into every machine.
 pub type Time = Duration;
 
-/// Bytes that a hub advertises. 20 bytes of service data beside a 128-bit service UUID fit one legacy advertisement's
-/// scan response (31 bytes, Bluetooth Core 5.3, Vol 3, Part C, 11).
+/// Bytes that a hub advertises, as manufacturer data ([`crate::BEACON_COMPANY`]): with its header and the flags they fit
+/// one legacy advertisement (31 bytes, Bluetooth Core 5.3, Vol 3, Part C, 11).
 pub const BEACON_SIZE_BYTES: usize = 20;
 
 /// Largest GATT frame: the longest attribute value (Bluetooth Core 5.3, Vol 3, Part F, 3.2.9), 512 bytes.

@@ -7,5 +7,7 @@
 
 pub mod conformance;
 mod contract;
+mod gatt;
 
 pub use contract::*;
+pub use gatt::*;
