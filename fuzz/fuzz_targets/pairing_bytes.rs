@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = PairingCode::parse(text);
     }
     let _ = Opening::of(data);
-    let _ = HubHandshake::answer(&identity, data, &mut rng);
+    let _ = HubHandshake::answer(&identity, data, true, &mut rng);
     let _ =
         HubLink::new(LinkToken::from_bytes([2; 32]), &[3; 32], CipherKind::ChaChaPoly).answer(data, &mut rng);
     // The first byte tells how long a first message is; the second is the rest.

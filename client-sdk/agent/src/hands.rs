@@ -99,7 +99,7 @@ impl Hands {
         let (now, identity) = (self.radio.now(), self.state.identity.clone());
         let (mut begun, rng): (Vec<LaptopEffect>, _) = (Vec::new(), Box::new(OsRng));
         let mut session = if self.is_via {
-            LaptopSession::direct(now, identity, goal, rng, &mut begun)
+            LaptopSession::direct(now, identity, goal, fast_aes(), rng, &mut begun)
         } else {
             LaptopSession::new(now, identity, goal, fast_aes(), Some(SEEK_MAX), rng, &mut begun)
         };

@@ -48,8 +48,8 @@ impl Ble {
         self.channel = Some(channel);
     }
 
-    pub(crate) fn handshake_hash(&self) -> Option<[u8; 32]> {
-        self.channel.as_ref().map(|channel| *channel.handshake_hash())
+    pub(crate) const fn channel(&self) -> Option<&Channel> {
+        self.channel.as_ref()
     }
 
     /// Queues a message of a handshake.

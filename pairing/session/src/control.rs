@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use berth_pairing::{BLE_MESSAGE_SIZE_BYTES_MAX, CipherKind, LinkToken};
+use berth_pairing::{BLE_MESSAGE_SIZE_BYTES_MAX, LinkToken};
 use berth_radio::GroupCredentials;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Laptop to hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromLaptop {
-    /// Please open a link. `fast_aes`: AES-256-GCM is faster than ChaCha20-Poly1305 on this machine.
-    OpenLink { fast_aes: bool },
+    /// Please open a link.
+    OpenLink,
     /// "I am here."
     KeepAlive,
     /// The laptop leaves: what follows is an end, not a cut.
@@ -37,8 +37,6 @@ pub(crate) struct Offer {
     pub(crate) credentials: GroupCredentials,
     /// Single use; with the hash of this session's handshake it makes the psk of the link's handshake.
     pub(crate) token: Secret,
-    /// Cipher of the link.
-    pub(crate) cipher: CipherKind,
 }
 
 /// 32 secret bytes, zeroed after use.

@@ -12,7 +12,7 @@ mod links;
 use std::collections::BTreeMap;
 
 use berth_pairing::{
-    BeaconKey, Beacons, CipherKind, DeviceId, HubLink, PairingCode, Peer, TrustError, TrustList, Window,
+    BeaconKey, Beacons, DeviceId, HubLink, PairingCode, Peer, TrustError, TrustList, Window,
 };
 use berth_radio::{Command, ConnId, Event, GroupCredentials, StreamId, Time};
 use bytes::{Bytes, BytesMut};
@@ -35,7 +35,6 @@ const CONNECTIONS_MAX: usize = LINKS_MAX + UNPROVEN_MAX;
 /// The machine of all sessions of one hub.
 pub struct HubSession {
     gate: Gate,
-    fast_aes: bool,
     window_was_open: bool,
     beacons: Beacons,
     advertised: Option<Bytes>,
@@ -62,14 +61,9 @@ enum Phase {
         /// Told with the handshake's answer; not known yet to have been read.
         told: Option<BeaconKey>,
         leaving: bool,
-        wants_link: Option<WantsLink>,
+        /// Until when.
+        wants_link: Option<Time>,
     },
-}
-
-#[derive(Clone, Copy)]
-struct WantsLink {
-    cipher: CipherKind,
-    until: Time,
 }
 
 /// An offer that nobody has answered yet.
@@ -133,9 +127,9 @@ impl HubSession {
                 name,
                 trust,
                 window: Window::default(),
+                fast_aes,
                 rng,
             },
-            fast_aes,
             window_was_open: false,
             beacons: Beacons::default(),
             advertised: None,
@@ -235,11 +229,7 @@ impl HubSession {
                 Phase::Closing { until } => Some(*until),
                 Phase::Admitted { wants_link, .. } => {
                     let (say_at, gone_at) = connection.ble.liveness();
-                    wants_link
-                        .map(|wants| wants.until)
-                        .into_iter()
-                        .chain([say_at, gone_at])
-                        .min()
+                    [say_at, gone_at].into_iter().chain(*wants_link).min()
                 }
             };
             phase.into_iter().chain(connection.ble.next_at())

@@ -133,8 +133,8 @@ impl From<Broken> for Failure {
 type Out<'a> = &'a mut Vec<LaptopEffect>;
 
 impl LaptopSession {
-    /// Begins to seek. `fast_aes`: this machine has AES instructions. `seek_max`: give up when no hub was heard for this
-    /// long (`None`: never). `rng`: for nonces and ephemeral keys.
+    /// Begins to seek. `fast_aes`: AES-256-GCM is faster than ChaCha20-Poly1305 on this machine. `seek_max`: give up when
+    /// no hub was heard for this long (`None`: never). `rng`: for nonces and ephemeral keys.
     pub fn new(
         now: Time,
         identity: Arc<Identity>,
@@ -144,18 +144,22 @@ impl LaptopSession {
         rng: Box<dyn CryptoRngCore + Send>,
         out: &mut Vec<LaptopEffect>,
     ) -> Self {
-        let mut session = Self::begun(identity, goal, rng);
-        session.fast_aes = fast_aes;
+        let mut session = Self::begun(identity, goal, fast_aes, rng);
         session.seek_until = seek_max.map(|seek_max| now + seek_max);
         session.phase = session.seek(out);
         session
     }
 
-    fn begun(identity: Arc<Identity>, goal: Goal, rng: Box<dyn CryptoRngCore + Send>) -> Self {
+    fn begun(
+        identity: Arc<Identity>,
+        goal: Goal,
+        fast_aes: bool,
+        rng: Box<dyn CryptoRngCore + Send>,
+    ) -> Self {
         Self {
             identity,
             goal,
-            fast_aes: false,
+            fast_aes,
             rng,
             seek_until: None,
             phase: Phase::Seeking,

@@ -13,7 +13,6 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// Longest sealed message (Noise, section 3).
@@ -32,8 +31,8 @@ pub const REKEY_AFTER_MESSAGES: u64 = 1 << 16;
 /// Length field before a message on a stream.
 const LENGTH_SIZE_BYTES: usize = 2;
 
-/// The two ciphers of a link; the session agrees on what the weaker of the two machines does faster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The two ciphers of a channel; a session agrees on what the weaker of the two machines does faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CipherKind {
     /// ChaCha20-Poly1305: fast everywhere.
     ChaChaPoly,
@@ -67,6 +66,12 @@ impl Channel {
     #[must_use]
     pub const fn handshake_hash(&self) -> &[u8; 32] {
         &self.handshake_hash
+    }
+
+    /// The cipher of both directions.
+    #[must_use]
+    pub const fn cipher(&self) -> CipherKind {
+        self.sender.0.cipher
     }
 
     /// Seals one message of at most [`PLAIN_SIZE_BYTES_MAX`] bytes.

@@ -27,11 +27,11 @@ pub(crate) enum Side {
     Responder,
 }
 
-/// One of the four handshakes that Berth uses.
+/// One of the handshakes that Berth uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pattern {
     Pairing,
-    Session,
+    Session(CipherKind),
     Link(CipherKind),
 }
 
@@ -39,7 +39,8 @@ impl Pattern {
     const fn name(self) -> &'static str {
         match self {
             Self::Pairing => "Noise_XXpsk0_25519_ChaChaPoly_SHA256",
-            Self::Session => "Noise_IK_25519_ChaChaPoly_SHA256",
+            Self::Session(CipherKind::ChaChaPoly) => "Noise_IK_25519_ChaChaPoly_SHA256",
+            Self::Session(CipherKind::AesGcm) => "Noise_IK_25519_AESGCM_SHA256",
             Self::Link(CipherKind::ChaChaPoly) => "Noise_NNpsk0_25519_ChaChaPoly_SHA256",
             Self::Link(CipherKind::AesGcm) => "Noise_NNpsk0_25519_AESGCM_SHA256",
         }
@@ -47,8 +48,8 @@ impl Pattern {
 
     const fn cipher(self) -> CipherKind {
         match self {
-            Self::Pairing | Self::Session => CipherKind::ChaChaPoly,
-            Self::Link(cipher) => cipher,
+            Self::Pairing => CipherKind::ChaChaPoly,
+            Self::Session(cipher) | Self::Link(cipher) => cipher,
         }
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! Place: any carrier of messages (GATT frames, a TCP stream) -> [`LaptopHandshake`] / [`HubHandshake`] -> [`Channel`].
 //! ```text
-//! laptop -> hub   hello: 0x01, version
-//! hub -> laptop   0x11, version, 16 fresh bytes
+//! laptop -> hub   hello: 0x01, version, AES: 1 if AES-256-GCM is faster here than ChaCha20-Poly1305, else 0
+//! hub -> laptop   0x11, version, AES: 1 if both are so, else 0; 16 fresh bytes
 //! laptop -> hub   Noise IK, message 1
 //! hub -> laptop   Noise IK, message 2: the hub's beacon key    (or it closes the connection, whatever the reason)
 //! ```
-//! Prologue: [`PROTOCOL_NAME`], hello, the hub's answer. The fresh bytes make a recorded message 1 worthless: it opens
-//! for this one connection only. What an outsider gets is the same in every case: a closed connection.
+//! The answer chooses the cipher of Noise IK and of the session: what the weaker of the two machines does faster.
+//! Prologue: [`PROTOCOL_NAME`], hello, the hub's answer, so that nobody can change that choice on the way. The fresh bytes
+//! make a recorded message 1 worthless: it opens for this one connection only. What an outsider gets is the same in every
+//! case: a closed connection.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,9 @@ use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
 use crate::noise::{Handshake, Keys, Pattern, Side};
-use crate::{BEACON_KEY_SIZE_BYTES, BeaconKey, Channel, DeviceId, Identity, NoiseKey, Peer, Standing};
+use crate::{
+    BEACON_KEY_SIZE_BYTES, BeaconKey, Channel, CipherKind, DeviceId, Identity, NoiseKey, Peer, Standing,
+};
 
 /// Version of the handshakes.
 pub const HANDSHAKE_VERSION: u8 = 1;
@@ -61,8 +65,14 @@ pub struct LaptopHandshake {
 }
 
 enum LaptopState {
-    AwaitFresh { own: Zeroizing<[u8; 32]>, hub: NoiseKey },
-    AwaitAnswer { handshake: Box<Handshake> },
+    AwaitFresh {
+        own: Zeroizing<[u8; 32]>,
+        hub: NoiseKey,
+        fast_aes: bool,
+    },
+    AwaitAnswer {
+        handshake: Box<Handshake>,
+    },
     Over,
 }
 
@@ -81,14 +91,16 @@ pub enum LaptopStep {
 }
 
 impl LaptopHandshake {
-    /// Begins a session with a hub that this laptop is paired with. Send the hello first.
+    /// Begins a session with a hub that this laptop is paired with. Send the hello first. `fast_aes`: AES-256-GCM is
+    /// faster than ChaCha20-Poly1305 on this machine.
     #[must_use]
-    pub fn begin(identity: &Identity, hub: &Peer) -> (Self, Bytes) {
+    pub fn begin(identity: &Identity, hub: &Peer, fast_aes: bool) -> (Self, Bytes) {
         let state = LaptopState::AwaitFresh {
             own: Zeroizing::new(*identity.noise_secret()),
             hub: hub.noise,
+            fast_aes,
         };
-        (Self { state }, Bytes::from_static(&LAPTOP_HELLO))
+        (Self { state }, Bytes::copy_from_slice(&hello(fast_aes)))
     }
 
     /// Takes the hub's next message.
@@ -101,15 +113,16 @@ impl LaptopHandshake {
         rng: &mut dyn CryptoRngCore,
     ) -> Result<LaptopStep, HandshakeError> {
         match std::mem::replace(&mut self.state, LaptopState::Over) {
-            LaptopState::AwaitFresh { own, hub } => {
-                check_fresh(message)?;
+            LaptopState::AwaitFresh { own, hub, fast_aes } => {
+                let cipher = chosen(message, fast_aes)?;
                 let keys = Keys {
                     own: Some(&own),
                     remote: Some(&hub),
                     psk: None,
                 };
-                let prologue = prologue(&LAPTOP_HELLO, message);
-                let mut handshake = Handshake::new(Pattern::Session, Side::Initiator, &keys, &prologue, rng)?;
+                let prologue = prologue(&hello(fast_aes), message);
+                let pattern = Pattern::Session(cipher);
+                let mut handshake = Handshake::new(pattern, Side::Initiator, &keys, &prologue, rng)?;
                 let first = handshake.write(&[])?;
                 self.state = LaptopState::AwaitAnswer {
                     handshake: Box::new(handshake),
@@ -156,31 +169,41 @@ pub struct Admitted {
 }
 
 impl HubHandshake {
-    /// Answers a hello with fresh bytes; send the second value.
+    /// Answers a hello with the session's cipher and fresh bytes; send the second value. `fast_aes`: AES-256-GCM is faster
+    /// than ChaCha20-Poly1305 on this machine.
     ///
     /// # Errors
     /// [`HandshakeError`]: close the connection without a word.
     pub fn answer(
         identity: &Identity,
         hello: &[u8],
+        fast_aes: bool,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<(Self, Bytes), HandshakeError> {
-        match hello {
-            [HELLO, HANDSHAKE_VERSION] => {}
-            [HELLO, version, ..] => return Err(HandshakeError::Version { version: *version }),
+        let laptop_fast_aes = match hello {
+            [HELLO, HANDSHAKE_VERSION, aes @ (0 | 1)] => *aes == 1,
+            [HELLO, version, ..] if *version != HANDSHAKE_VERSION => {
+                return Err(HandshakeError::Version { version: *version });
+            }
             _ => return Err(HandshakeError::Malformed),
-        }
-        let mut fresh = [0; 2 + FRESH_SIZE_BYTES];
-        fresh[0] = FRESH;
-        fresh[1] = HANDSHAKE_VERSION;
-        rng.fill_bytes(&mut fresh[2..]);
+        };
+        let aes = laptop_fast_aes && fast_aes;
+        let cipher = if aes {
+            CipherKind::AesGcm
+        } else {
+            CipherKind::ChaChaPoly
+        };
+        let mut fresh = [0; 3 + FRESH_SIZE_BYTES];
+        fresh[..3].copy_from_slice(&[FRESH, HANDSHAKE_VERSION, aes.into()]);
+        rng.fill_bytes(&mut fresh[3..]);
         let keys = Keys {
             own: Some(identity.noise_secret()),
             remote: None,
             psk: None,
         };
         let prologue = prologue(hello, &fresh);
-        let handshake = Handshake::new(Pattern::Session, Side::Responder, &keys, &prologue, rng)?;
+        let pattern = Pattern::Session(cipher);
+        let handshake = Handshake::new(pattern, Side::Responder, &keys, &prologue, rng)?;
         Ok((Self { handshake }, Bytes::copy_from_slice(&fresh)))
     }
 
@@ -213,11 +236,21 @@ impl HubHandshake {
     }
 }
 
-const LAPTOP_HELLO: [u8; 2] = [HELLO, HANDSHAKE_VERSION];
+fn hello(fast_aes: bool) -> [u8; 3] {
+    [HELLO, HANDSHAKE_VERSION, fast_aes.into()]
+}
 
-fn check_fresh(message: &[u8]) -> Result<(), HandshakeError> {
+/// The cipher that the hub's answer to `hello(fast_aes)` names.
+fn chosen(message: &[u8], fast_aes: bool) -> Result<CipherKind, HandshakeError> {
     match message {
-        [FRESH, HANDSHAKE_VERSION, fresh @ ..] if fresh.len() == FRESH_SIZE_BYTES => Ok(()),
+        [FRESH, HANDSHAKE_VERSION, aes, fresh @ ..] if fresh.len() == FRESH_SIZE_BYTES => {
+            match (aes, fast_aes) {
+                (0, _) => Ok(CipherKind::ChaChaPoly),
+                (1, true) => Ok(CipherKind::AesGcm),
+                // An unknown cipher, or one that was not offered.
+                (_, _) => Err(HandshakeError::Malformed),
+            }
+        }
         [FRESH, version, ..] if *version != HANDSHAKE_VERSION => {
             Err(HandshakeError::Version { version: *version })
         }

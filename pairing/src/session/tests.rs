@@ -16,6 +16,8 @@ struct Paired {
     rng: ChaCha20Rng,
     laptop: Identity,
     hub: Identity,
+    laptop_fast_aes: bool,
+    hub_fast_aes: bool,
     list: BTreeMap<NoiseKey, Standing>,
 }
 
@@ -32,14 +34,35 @@ impl Paired {
             rng,
             laptop,
             hub,
+            laptop_fast_aes: true,
+            hub_fast_aes: true,
             list,
         }
     }
 
+    /// With nobody, one or both of them fast at AES; both are the last.
+    fn all(seed: u64) -> [Self; 4] {
+        [(false, false), (false, true), (true, false), (true, true)].map(|(laptop_fast_aes, hub_fast_aes)| {
+            Self {
+                laptop_fast_aes,
+                hub_fast_aes,
+                ..Self::new(seed)
+            }
+        })
+    }
+
+    fn hello(&self) -> (LaptopHandshake, Bytes) {
+        LaptopHandshake::begin(&self.laptop, &peer(&self.hub, Role::Hub), self.laptop_fast_aes)
+    }
+
+    fn answer(&mut self, hello: &[u8]) -> Result<(HubHandshake, Bytes), HandshakeError> {
+        HubHandshake::answer(&self.hub, hello, self.hub_fast_aes, &mut self.rng)
+    }
+
     /// Up to the laptop's first Noise message.
     fn begin(&mut self) -> (LaptopHandshake, HubHandshake, Bytes) {
-        let (mut laptop, hello) = LaptopHandshake::begin(&self.laptop, &peer(&self.hub, Role::Hub));
-        let (hub, fresh) = HubHandshake::answer(&self.hub, &hello, &mut self.rng).unwrap();
+        let (mut laptop, hello) = self.hello();
+        let (hub, fresh) = self.answer(&hello).unwrap();
         let LaptopStep::Send(first) = laptop.handle(&fresh, &mut self.rng).unwrap() else {
             panic!("done without having proved anything");
         };
@@ -55,43 +78,110 @@ impl Paired {
 
 #[test]
 fn paired_devices_get_a_channel_and_know_each_other() {
-    let mut paired = Paired::new(1);
-    let (mut laptop, hub, first) = paired.begin();
-    let mut admitted = paired.finish(hub, &first).unwrap();
-    assert_eq!(admitted.laptop.device, paired.laptop.device());
-    assert!(
-        !admitted.answer.windows(BEACON.len()).any(|part| part == BEACON),
-        "a beacon key in the clear"
-    );
-    let step = laptop.handle(&admitted.answer, &mut paired.rng).unwrap();
-    let LaptopStep::Done { mut channel, beacon } = step else {
-        panic!("not done");
-    };
-    assert!(beacon == BeaconKey::from_bytes(BEACON));
-    assert_eq!(channel.handshake_hash(), admitted.channel.handshake_hash());
-    assert_eq!(
-        admitted.channel.open(&channel.seal(b"up").unwrap()).unwrap(),
-        "up"
-    );
-    assert_eq!(
-        channel.open(&admitted.channel.seal(b"down").unwrap()).unwrap(),
-        "down"
-    );
-    assert_eq!(
-        laptop.handle(b"", &mut paired.rng).unwrap_err(),
-        HandshakeError::Over
-    );
+    for mut paired in Paired::all(1) {
+        let (mut laptop, hub, first) = paired.begin();
+        let mut admitted = paired.finish(hub, &first).unwrap();
+        assert_eq!(admitted.laptop.device, paired.laptop.device());
+        assert!(
+            !admitted.answer.windows(BEACON.len()).any(|part| part == BEACON),
+            "a beacon key in the clear"
+        );
+        let step = laptop.handle(&admitted.answer, &mut paired.rng).unwrap();
+        let LaptopStep::Done { mut channel, beacon } = step else {
+            panic!("not done");
+        };
+        assert!(beacon == BeaconKey::from_bytes(BEACON));
+        assert_eq!(channel.handshake_hash(), admitted.channel.handshake_hash());
+        assert_eq!(
+            admitted.channel.open(&channel.seal(b"up").unwrap()).unwrap(),
+            "up"
+        );
+        assert_eq!(
+            channel.open(&admitted.channel.seal(b"down").unwrap()).unwrap(),
+            "down"
+        );
+        assert_eq!(
+            laptop.handle(b"", &mut paired.rng).unwrap_err(),
+            HandshakeError::Over
+        );
+    }
+}
+
+#[test]
+fn a_session_has_the_cipher_that_the_weaker_machine_does_faster() {
+    let ciphers = Paired::all(14).map(|mut paired| {
+        let (mut laptop, hub, first) = paired.begin();
+        let admitted = paired.finish(hub, &first).unwrap();
+        let step = laptop.handle(&admitted.answer, &mut paired.rng).unwrap();
+        let LaptopStep::Done { channel, .. } = step else {
+            panic!("not done");
+        };
+        assert_eq!(channel.cipher(), admitted.channel.cipher());
+        channel.cipher()
+    });
+    let slow = CipherKind::ChaChaPoly;
+    assert_eq!(ciphers, [slow, slow, slow, CipherKind::AesGcm]);
+}
+
+#[test]
+fn a_cipher_that_was_changed_on_the_way_lets_nobody_in() {
+    for mut paired in Paired::all(12) {
+        let flipped = |message: &[u8]| {
+            let mut flipped = message.to_vec();
+            flipped[2] ^= 1;
+            flipped
+        };
+        let is_offered = paired.laptop_fast_aes;
+        for at_hello in [true, false] {
+            let (mut laptop, hello) = paired.hello();
+            let heard = if at_hello { flipped(&hello) } else { hello.to_vec() };
+            let (hub, fresh) = paired.answer(&heard).unwrap();
+            let heard = if at_hello { fresh.to_vec() } else { flipped(&fresh) };
+            match laptop.handle(&heard, &mut paired.rng) {
+                Ok(LaptopStep::Send(first)) => {
+                    assert_eq!(paired.finish(hub, &first).unwrap_err(), HandshakeError::Stale);
+                }
+                // AES, which this laptop has not offered.
+                Err(error) => assert!(error == HandshakeError::Malformed && heard[2] == 1 && !is_offered),
+                Ok(done @ LaptopStep::Done { .. }) => panic!("{done:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_cipher_and_another_length_are_refused() {
+    let mut paired = Paired::new(13);
+    for hello in [
+        &[HELLO, HANDSHAKE_VERSION, 2][..],
+        &[HELLO, HANDSHAKE_VERSION, 0xff],
+        &[HELLO, HANDSHAKE_VERSION],
+        &[HELLO, HANDSHAKE_VERSION, 1, 0],
+    ] {
+        assert_eq!(paired.answer(hello).unwrap_err(), HandshakeError::Malformed);
+    }
+    let (_, hello) = paired.hello();
+    let (_, fresh) = paired.answer(&hello).unwrap();
+    let mut unknown = fresh.to_vec();
+    unknown[2] = 2;
+    let longer = [&fresh[..], b"\0"].concat();
+    for fresh in [&unknown[..], &fresh[..fresh.len() - 1], &longer] {
+        let (mut laptop, _) = paired.hello();
+        let error = laptop.handle(fresh, &mut paired.rng).unwrap_err();
+        assert_eq!(error, HandshakeError::Malformed);
+    }
 }
 
 #[test]
 fn a_replayed_handshake_has_no_effect() {
-    let mut paired = Paired::new(2);
-    let (_, hub, recorded) = paired.begin();
-    assert!(paired.finish(hub, &recorded).is_ok());
-    let (_, hub, _) = paired.begin();
-    let error = paired.finish(hub, &recorded).unwrap_err();
-    assert_eq!(error, HandshakeError::Stale);
-    assert!(error.advice().contains("nobody was let in"), "{}", error.advice());
+    for mut paired in Paired::all(2) {
+        let (_, hub, recorded) = paired.begin();
+        assert!(paired.finish(hub, &recorded).is_ok());
+        let (_, hub, _) = paired.begin();
+        let error = paired.finish(hub, &recorded).unwrap_err();
+        assert_eq!(error, HandshakeError::Stale);
+        assert!(error.advice().contains("nobody was let in"), "{}", error.advice());
+    }
 }
 
 #[test]
@@ -126,8 +216,8 @@ fn a_hub_without_the_paired_hubs_key_cannot_answer() {
     let (mut laptop, _, first) = paired.begin();
     // It can neither read the laptop's key ...
     let foreign = Identity::generate(&mut paired.rng);
-    let (_, hello) = LaptopHandshake::begin(&paired.laptop, &peer(&paired.hub, Role::Hub));
-    let (hub, _) = HubHandshake::answer(&foreign, &hello, &mut paired.rng).unwrap();
+    let (_, hello) = paired.hello();
+    let (hub, _) = HubHandshake::answer(&foreign, &hello, true, &mut paired.rng).unwrap();
     assert_eq!(paired.finish(hub, &first).unwrap_err(), HandshakeError::Stale);
     // ... nor make an answer.
     let error = laptop.handle(&[7; 48], &mut paired.rng).unwrap_err();
@@ -142,17 +232,17 @@ fn a_hub_without_the_paired_hubs_key_cannot_answer() {
 #[test]
 fn another_version_is_refused_by_name() {
     let mut paired = Paired::new(6);
-    let error = HubHandshake::answer(&paired.hub, &[HELLO, 2], &mut paired.rng).unwrap_err();
+    let error = paired.answer(&[HELLO, 2]).unwrap_err();
     assert_eq!(error, HandshakeError::Version { version: 2 });
     assert!(error.advice().contains("Update"));
-    let (mut laptop, _) = LaptopHandshake::begin(&paired.laptop, &peer(&paired.hub, Role::Hub));
+    let (mut laptop, _) = paired.hello();
     let error = laptop.handle(&[FRESH, 2], &mut paired.rng).unwrap_err();
     assert_eq!(error, HandshakeError::Version { version: 2 });
 }
 
 #[test]
 fn a_first_message_says_what_a_connection_is_for() {
-    assert_eq!(Opening::of(&LAPTOP_HELLO), Some(Opening::Session));
+    assert_eq!(Opening::of(&hello(true)), Some(Opening::Session));
     assert_eq!(Opening::of(&[0x02, 1, 0x41]), Some(Opening::Pairing));
     assert_eq!(Opening::of(&[]), None);
     assert_eq!(Opening::of(&[0x16, 3, 1]), None);
@@ -188,9 +278,9 @@ proptest! {
             }
             changed
         };
-        let (mut laptop, hello) = LaptopHandshake::begin(&paired.laptop, &peer(&paired.hub, Role::Hub));
+        let (mut laptop, hello) = paired.hello();
         let done = (|| {
-            let (hub, fresh) = HubHandshake::answer(&paired.hub, &change(&hello, 0), &mut paired.rng)?;
+            let (hub, fresh) = paired.answer(&change(&hello, 0))?;
             let LaptopStep::Send(first) = laptop.handle(&change(&fresh, 1), &mut paired.rng)? else {
                 return Err(HandshakeError::Malformed);
             };
@@ -206,8 +296,8 @@ proptest! {
         let (mut laptop, hub, _) = paired.begin();
         prop_assert!(paired.finish(hub, &nonsense).is_err());
         prop_assert!(laptop.handle(&nonsense, &mut paired.rng).is_err());
-        if nonsense != LAPTOP_HELLO {
-            prop_assert!(HubHandshake::answer(&paired.hub, &nonsense, &mut paired.rng).is_err());
+        if ![false, true].map(hello).iter().any(|hello| nonsense == hello) {
+            prop_assert!(paired.answer(&nonsense).is_err());
         }
     }
 }

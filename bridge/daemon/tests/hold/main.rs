@@ -107,7 +107,14 @@ impl Desk {
         let name = Name::reduce(name);
         let (place, goal) = (self.laptops.len(), Goal::Pair { code, name });
         let mut begun = Vec::new();
-        let session = LaptopSession::direct(self.now, identity.clone(), goal, Box::new(OsRng), &mut begun);
+        let session = LaptopSession::direct(
+            self.now,
+            identity.clone(),
+            goal,
+            true,
+            Box::new(OsRng),
+            &mut begun,
+        );
         self.laptops.push(Laptop {
             identity: identity.clone(),
             hub: None,
@@ -121,7 +128,7 @@ impl Desk {
         let hubs = vec![self.laptops[place].hub.clone().expect("is paired")];
         let (mut begun, goal) = (Vec::new(), Goal::Visit { hubs });
         self.laptops[place].session =
-            LaptopSession::direct(self.now, identity, goal, Box::new(OsRng), &mut begun);
+            LaptopSession::direct(self.now, identity, goal, true, Box::new(OsRng), &mut begun);
         self.laptop_did(place, begun);
         let (protocol, repository, last) = (PROTOCOL, Id::of(b"config"), None);
         self.say(

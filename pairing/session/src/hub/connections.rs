@@ -1,11 +1,11 @@
 //! GATT connections: who is there, and what they say before and after they have proved it.
 
-use berth_pairing::{CipherKind, HANDSHAKE_MAX};
+use berth_pairing::HANDSHAKE_MAX;
 use berth_radio::{Command, ConnId, Time};
 use bytes::Bytes;
 
 use super::gate::{Entered, Entry, Guest};
-use super::{CONNECTIONS_MAX, Connection, HubEffect, HubSession, Out, Phase, UNPROVEN_MAX, WantsLink};
+use super::{CONNECTIONS_MAX, Connection, HubEffect, HubSession, Out, Phase, UNPROVEN_MAX};
 use crate::ble::{Ble, Broken};
 use crate::control::{self, FromHub, FromLaptop};
 use crate::{LEAVE_MAX, OFFER_MAX};
@@ -88,18 +88,7 @@ impl HubSession {
             self.gate.knows(&laptop.device, &beacon, wall_ns, out);
         }
         match told {
-            FromLaptop::OpenLink { fast_aes } => {
-                let aes = fast_aes && self.fast_aes;
-                let cipher = if aes {
-                    CipherKind::AesGcm
-                } else {
-                    CipherKind::ChaChaPoly
-                };
-                *wants_link = Some(WantsLink {
-                    cipher,
-                    until: now + OFFER_MAX,
-                });
-            }
+            FromLaptop::OpenLink => *wants_link = Some(now + OFFER_MAX),
             FromLaptop::Leaving => *leaving = true,
             FromLaptop::KeepAlive => {}
         }
@@ -129,7 +118,7 @@ impl HubSession {
                 if now >= gone_at {
                     return Err(Broken);
                 }
-                if wants_link.is_some_and(|wants| now >= wants.until) {
+                if wants_link.is_some_and(|until| now >= until) {
                     *wants_link = None;
                     ble.say(now, &FromHub::NoLink)?;
                 } else if now >= say_at {

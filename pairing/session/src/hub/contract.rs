@@ -95,7 +95,7 @@ pub struct HubSetup {
     pub name: Name,
     /// Whom it trusts.
     pub trust: TrustList,
-    /// This machine has AES instructions.
+    /// AES-256-GCM is faster than ChaCha20-Poly1305 on this machine.
     pub fast_aes: bool,
     /// For nonces, tokens and ephemeral keys.
     pub rng: Box<dyn CryptoRngCore + Send>,

@@ -2,8 +2,8 @@
 //!
 //! Place: the first message of a stream that answers no offer -> the [`Gate`](super::gate::Gate), as over BLE -> a link
 //! that the session's own channel secures.
-//! Invariant: whatever an outsider sends, all it learns beyond the fresh bytes of a session is a closed stream. While the
-//! pairing window is closed, a pairing gets no answer.
+//! Invariant: whatever an outsider sends, all it learns beyond the answer to a session's hello is a closed stream. While
+//! the pairing window is closed, a pairing gets no answer.
 
 use berth_pairing::{HandshakeError, Opening, PairingError};
 use berth_radio::{Command, StreamId, Time};

@@ -21,6 +21,7 @@ pub(super) struct Gate {
     pub(super) name: Name,
     pub(super) trust: TrustList,
     pub(super) window: Window,
+    pub(super) fast_aes: bool,
     pub(super) rng: Box<dyn CryptoRngCore + Send>,
 }
 
@@ -83,8 +84,9 @@ impl Gate {
         match entry {
             Entry::New { until } => match Opening::of(message).ok_or(Broken)? {
                 Opening::Session => {
-                    let (handshake, fresh) = HubHandshake::answer(&self.identity, message, &mut *self.rng)
-                        .map_err(|error| not_admitted(error, out))?;
+                    let (handshake, fresh) =
+                        HubHandshake::answer(&self.identity, message, self.fast_aes, &mut *self.rng)
+                            .map_err(|error| not_admitted(error, out))?;
                     say.push(fresh);
                     let handshake = Box::new(handshake);
                     Ok(Entered::Awaits(Entry::Proving { handshake, until }))

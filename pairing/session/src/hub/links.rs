@@ -70,26 +70,26 @@ impl HubSession {
             .filter_map(|Connection { ble, phase }| match phase {
                 Phase::Admitted {
                     laptop, wants_link, ..
-                } => wants_link.map(|wants| (ble, laptop, wants, wants_link)),
+                } if wants_link.is_some() => Some((ble, laptop, wants_link)),
                 _ => None,
             });
-        for (ble, laptop, wants, wants_link) in wanting.take(links_max) {
+        for (ble, laptop, wants_link) in wanting.take(links_max) {
             *wants_link = None;
-            let Some(hash) = ble.handshake_hash() else {
+            let Some(session) = ble.channel() else {
                 continue;
             };
             let token = LinkToken::generate(&mut *self.gate.rng);
             let offer = Offer {
                 credentials: credentials.clone(),
                 token: Secret::from(&token),
-                cipher: wants.cipher,
             };
+            let link = HubLink::new(token, session.handshake_hash(), session.cipher());
             self.awaited
                 .retain(|awaited| awaited.laptop.device != laptop.device);
             if ble.say(now, &FromHub::Offer(offer)).is_ok() {
                 self.awaited.push(Awaited {
                     laptop: laptop.clone(),
-                    link: HubLink::new(token, &hash, wants.cipher),
+                    link,
                     until: now + JOIN_MAX + DIAL_MAX,
                 });
             }

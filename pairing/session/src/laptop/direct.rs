@@ -28,15 +28,16 @@ pub(super) struct Direct {
 
 impl LaptopSession {
     /// Begins a session, or a pairing, with the hub that [`Command::Dial`] reaches: no BLE, no group. It ends by itself
-    /// after [`crate::DIRECT_ATTEMPTS_MAX`] failures. `rng`: for nonces and ephemeral keys.
+    /// after [`crate::DIRECT_ATTEMPTS_MAX`] failures. `fast_aes` and `rng`: as in [`LaptopSession::new`].
     pub fn direct(
         now: Time,
         identity: Arc<Identity>,
         goal: Goal,
+        fast_aes: bool,
         rng: Box<dyn CryptoRngCore + Send>,
         out: &mut Vec<LaptopEffect>,
     ) -> Self {
-        let mut session = Self::begun(identity, goal, rng);
+        let mut session = Self::begun(identity, goal, fast_aes, rng);
         session.phase = match &session.goal {
             Goal::Visit { hubs } if hubs.is_empty() => {
                 session.over(LaptopEnd::NoLink(Obstacle::Stranger), out)

@@ -70,7 +70,7 @@ impl LaptopSession {
                 self.pairing(now, Box::new(ceremony), effects, out)
             }
             (Goal::Visit { .. }, Some(hub)) => {
-                let (handshake, hello) = LaptopHandshake::begin(&self.identity, &hub);
+                let (handshake, hello) = LaptopHandshake::begin(&self.identity, &hub, self.fast_aes);
                 self.send(hello, out)?;
                 Ok(Phase::Proving {
                     handshake: Box::new(handshake),
@@ -177,12 +177,7 @@ impl LaptopSession {
             return self.direct_link(hub, channel, out);
         };
         ble.secure(channel);
-        ble.say(
-            now,
-            &FromLaptop::OpenLink {
-                fast_aes: self.fast_aes,
-            },
-        )?;
+        ble.say(now, &FromLaptop::OpenLink)?;
         Ok(Phase::Asking {
             hub,
             until: now + OFFER_MAX,
@@ -282,9 +277,10 @@ impl LaptopSession {
         out: Out<'_>,
     ) -> Result<Phase, Failure> {
         self.radio.stream = Some(stream);
-        let session = self.ble.as_ref().and_then(Ble::handshake_hash).ok_or(Broken)?;
+        let session = self.ble.as_ref().and_then(Ble::channel).ok_or(Broken)?;
         let token = LinkToken::from_bytes(offer.token.0);
-        match pairing::LaptopLink::begin(token, &session, offer.cipher, &mut *self.rng) {
+        let (hash, cipher) = (session.handshake_hash(), session.cipher());
+        match pairing::LaptopLink::begin(token, hash, cipher, &mut *self.rng) {
             Ok((handshake, first)) => {
                 out.push(LaptopEffect::Radio(Command::Write {
                     stream,

@@ -36,10 +36,23 @@ pub(super) struct Desk {
     pub(super) hub_told: Vec<HubEffect>,
     pub(super) laptop_told: Vec<LaptopEffect>,
     pub(super) seed: u64,
+    pub(super) fast_aes: FastAes,
+}
+
+/// Who says that it is fast at AES.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FastAes {
+    pub(super) laptop: bool,
+    pub(super) hub: bool,
 }
 
 impl Desk {
     pub(super) fn new(seed: u64, faults: Faults) -> Self {
+        // Four seeds in a row are all cases.
+        let fast_aes = FastAes {
+            laptop: seed & 1 == 0,
+            hub: seed & 2 == 0,
+        };
         let mut air = Air::new(seed, Profile::by_name("wfd-typical").unwrap());
         air.faults(faults);
         let hub_port = air.attach("hub").unwrap();
@@ -50,7 +63,7 @@ impl Desk {
             identity: Arc::new(Identity::generate(&mut *rng(10 * seed + 1))),
             name: Name::reduce("hub"),
             trust: TrustList::open(disk, "trust").unwrap(),
-            fast_aes: true,
+            fast_aes: fast_aes.hub,
             rng: rng(10 * seed + 2),
         };
         let hub = HubSession::new(Duration::ZERO, WALL_NS, setup, &mut hub_told).unwrap();
@@ -67,6 +80,7 @@ impl Desk {
             hub_told: Vec::new(),
             laptop_told: Vec::new(),
             seed,
+            fast_aes,
         };
         desk.hub_did(hub_told);
         desk
@@ -78,8 +92,9 @@ impl Desk {
         let identity = Arc::clone(&self.laptop_identity);
         let seek_max = Some(Duration::from_secs(60));
         let rng = rng(10 * self.seed + 4 + self.now.as_nanos() as u64);
+        let fast_aes = self.fast_aes.laptop;
         self.laptop = Some(LaptopSession::new(
-            self.now, identity, goal, true, seek_max, rng, &mut out,
+            self.now, identity, goal, fast_aes, seek_max, rng, &mut out,
         ));
         self.laptop_did(out);
     }
@@ -89,7 +104,10 @@ impl Desk {
         let mut out = Vec::new();
         let identity = Arc::clone(&self.laptop_identity);
         let rng = rng(10 * self.seed + 5 + self.now.as_nanos() as u64);
-        self.laptop = Some(LaptopSession::direct(self.now, identity, goal, rng, &mut out));
+        let fast_aes = self.fast_aes.laptop;
+        self.laptop = Some(LaptopSession::direct(
+            self.now, identity, goal, fast_aes, rng, &mut out,
+        ));
         self.laptop_did(out);
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use berth_pairing::{BeaconKeys, Closed, HandshakeError, Identity, Name, PairingCode, PairingError, Peer};
 use berth_radio_sim::Faults;
 
-use super::desk::{Desk, WALL_NS, rng};
+use super::desk::{Desk, FastAes, WALL_NS, rng};
 use super::pipes::Party;
 use super::wrong_code;
+use crate::link::framed;
 use crate::{
     DIRECT_ATTEMPTS_MAX, Goal, HubEffect, LINKS_MAX, LaptopEffect, LaptopEnd, LaptopInput, Obstacle,
 };
@@ -420,4 +421,27 @@ fn the_same_seed_gives_the_same_bytes() {
     };
     assert_eq!(run(29), run(29));
     assert_ne!(run(29), run(30));
+}
+
+#[test]
+fn the_weaker_machine_decides_on_the_cipher_and_the_link_works_with_either() {
+    for seed in 32..36 {
+        let mut desk = desk(seed);
+        let hub = desk.pair_direct();
+        desk.pipes.to_hub.clear();
+        let session = desk.open_direct_link(vec![hub.clone()]).unwrap();
+        desk.exchange(session);
+        let FastAes { laptop, hub: ours } = desk.fast_aes;
+        let hello = desk.pipes.to_hub[0].1.clone();
+        assert_eq!(hello[..], framed(&[0x01, 1, laptop.into()])[..], "SEED={seed}");
+        // What the hub says to that hello.
+        let stream = desk.pipes.dial(Party::Test).unwrap();
+        desk.pipes.write(Party::Test, stream, &hello);
+        assert!(desk.run_until(|desk| !desk.pipes.heard[&stream].bytes.is_empty()));
+        let answer = &desk.pipes.heard[&stream].bytes[2..];
+        assert_eq!(answer[..3], [0x11, 1, (laptop && ours).into()], "SEED={seed}");
+        // In the group it is the cipher of the session over BLE.
+        let session = desk.open_link(hub).unwrap();
+        desk.exchange(session);
+    }
 }

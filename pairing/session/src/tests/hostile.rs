@@ -14,8 +14,8 @@ use super::pipes::Party;
 use crate::link::{HANDSHAKE_SIZE_BYTES_MAX, framed};
 use crate::{Goal, HubEffect, LaptopEffect, LaptopEnd, UNPROVEN_MAX};
 
-/// Length, tag, version and 16 fresh bytes.
-const FRESH_SIZE_BYTES: usize = 2 + 2 + 16;
+/// Length, tag, version, cipher and 16 fresh bytes.
+const FRESH_SIZE_BYTES: usize = 2 + 3 + 16;
 
 impl Desk {
     /// An outsider's stream to the hub.
@@ -78,12 +78,14 @@ fn an_outsider_learns_nothing_but_a_closed_stream() {
     let (mut desk, hub) = desk(1);
     let recorded = recorded(&mut desk, &hub);
     let pairing: Bytes = [&[0x02, 1][..], &[0x41; 33]].concat().into();
-    let silent: [&[u8]; 6] = [
+    let silent: [&[u8]; 7] = [
         &framed(b"\x16\x03\x01"),
         &framed(b""),
         &framed(&pairing),
         // Another version.
-        &framed(b"\x01\x02"),
+        &framed(b"\x01\x02\x00"),
+        // Another cipher.
+        &framed(b"\x01\x01\x02"),
         // Longer than any message of a handshake.
         &(HANDSHAKE_SIZE_BYTES_MAX as u16 + 1).to_be_bytes(),
         // More than the one message that may come now.
@@ -218,7 +220,7 @@ fn whatever_poses_as_a_hub_gets_no_link_and_the_session_ends() {
                     1 => desk.pipes.write(
                         Party::Test,
                         stream,
-                        &framed(&[[0x11, 1].as_slice(), &[7; 16]].concat()),
+                        &framed(&[[0x11, 1, 0].as_slice(), &[7; 16]].concat()),
                     ),
                     _ => desk
                         .pipes
