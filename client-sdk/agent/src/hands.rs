@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use berth_agent::{Begin, Company, Leave, Left, Settings, State, StateError, Watched, drive};
 use berth_net::NetRadio;
-use berth_pairing::{Name, Peer};
+use berth_pairing::{Name, Peer, fast_aes};
 use berth_radio::{Event, Radio, Time};
 use berth_session::{Goal, LaptopEffect, LaptopInput, LaptopSession};
 use rand_core::OsRng;
@@ -128,14 +128,4 @@ pub(crate) fn open_state(folder: &Path) -> Result<State> {
         }
         error => place::of_state(&error),
     })
-}
-
-/// Whether AES-256-GCM is faster here than ChaCha20-Poly1305.
-fn fast_aes() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    false
 }

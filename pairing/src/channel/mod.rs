@@ -40,6 +40,18 @@ pub enum CipherKind {
     AesGcm,
 }
 
+/// Whether AES-256-GCM is faster than ChaCha20-Poly1305 on this machine. For programs: the session's machines are told, so
+/// that a seed gives the same session everywhere.
+#[must_use]
+pub fn fast_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    false
+}
+
 /// Both directions of a secured channel.
 #[derive(Debug)]
 pub struct Channel {

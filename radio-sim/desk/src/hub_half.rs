@@ -11,7 +11,7 @@ use berth_daemon::{
     ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders, StoreThreads,
     Stores, drive,
 };
-use berth_pairing::{Identity, Name, TrustList};
+use berth_pairing::{Identity, Name, TrustList, fast_aes};
 use berth_radio::Radio;
 use berth_session::HubSetup;
 use berth_wire::SetKind;
@@ -19,7 +19,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rand_core::OsRng;
 
 use crate::clock::{RealClock, wall_ns};
-use crate::{fast_aes, open_state};
+use crate::open_state;
 
 /// What a person asks of the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,13 +7,12 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use berth_agent::{Begin, Company, Errand, LaptopKeys, Leave, Left, State, StateError, Watched, drive};
 use berth_client_sdk::{OsSource, Rules, SealStage, Visit, VisitOptions};
-use berth_pairing::{Name, PairingCode, Peer};
+use berth_pairing::{Name, PairingCode, Peer, fast_aes};
 use berth_radio::{Radio, Time};
 use berth_session::{Goal, LaptopSession};
 use rand_core::{OsRng, RngCore};
 
 use crate::clock::wall_ns;
-use crate::fast_aes;
 
 /// No hub at a desk needs longer than that to be heard.
 const SEEK_MAX: Duration = Duration::from_secs(60);

@@ -57,13 +57,3 @@ fn open_state(folder: &Path) -> anyhow::Result<(SharedDisk, FolderLock)> {
     };
     Ok((Arc::new(disk), lock))
 }
-
-/// Whether AES-256-GCM is faster here than ChaCha20-Poly1305.
-fn fast_aes() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    false
-}

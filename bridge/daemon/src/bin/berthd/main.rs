@@ -24,6 +24,7 @@ use berth_daemon::{
     Beat, Clock, ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders,
     StoreThreads, Stores, drive,
 };
+use berth_pairing::fast_aes;
 use berth_radio::Radio;
 use berth_session::HubSetup;
 use clap::Parser;
@@ -277,14 +278,4 @@ impl Visits<'_> {
         };
         service::say(&[NotifyState::Status(&text)]);
     }
-}
-
-/// Whether AES-256-GCM is faster here than ChaCha20-Poly1305.
-fn fast_aes() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    false
 }
