@@ -7,7 +7,7 @@
 use berth_repository::Id;
 use berth_wire::{
     MANIFEST_CONTEXT, Manifest, Mark, ObjectEntry, ObjectKind, OpenPack, PAGE_ENTRIES, PAGES_MAX, SetKind,
-    Signed,
+    Signed, TAIL_ENTRIES_MAX,
 };
 use sha2::{Digest, Sha256};
 
@@ -61,7 +61,7 @@ impl Visit {
         if !fits {
             return Err(mismatch(WHAT, "it is not of this visit"));
         }
-        if manifest.pages.len() > PAGES_MAX || manifest.tail.len() >= PAGE_ENTRIES {
+        if manifest.pages.len() > PAGES_MAX || manifest.tail.len() > TAIL_ENTRIES_MAX {
             return Err(mismatch(WHAT, "it is too long"));
         }
         for pack in open {

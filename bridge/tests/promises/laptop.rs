@@ -332,7 +332,6 @@ impl Visiting<'_> {
         self.whole(ObjectKind::Index, &index, false);
         let snapshot = self.laptop.noise(310);
         let snapshot = self.whole(ObjectKind::Snapshot, &snapshot, false);
-        self.page();
         let tail = self.entries.clone();
         let manifest = self.sign(&self.manifest(SetKind::Complete, 0, snapshot, tail));
         let before = self.session.heard.len();

@@ -256,6 +256,24 @@ fn manifests_are_paged_and_pages_are_kept_with_their_set() {
 }
 
 #[test]
+fn a_checkpoint_and_a_set_may_end_anywhere_near_a_full_page() {
+    for packs in PAGE_ENTRIES - 5..=PAGE_ENTRIES {
+        let hub = Hub::new();
+        let mut laptop = Laptop::new(1);
+        let mut visit = laptop.visit(&hub);
+        visit.open_set();
+        for _ in 0..packs {
+            let upload = visit.open(ObjectKind::Pack, false);
+            visit.close(upload);
+        }
+        assert!(visit.checkpoint(&[]), "{packs} packs");
+        assert!(visit.commit(), "{packs} packs");
+        drop(visit);
+        hub.check_sets(laptop.id);
+    }
+}
+
+#[test]
 fn a_laptop_reads_back_what_is_sealed_and_only_that() {
     let hub = Hub::new();
     let mut laptop = Laptop::new(1);

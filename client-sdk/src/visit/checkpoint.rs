@@ -202,19 +202,19 @@ pub(super) fn make(
         packs: sink.unlisted.clone(),
         ..IndexFile::default()
     };
-    let open = open_packs(sink, &mut contents, &mut index)?;
+    let open = open_packs(sink, &mut contents, &mut index);
     let (tree, catalogue_root) = (overlay.tree, (overlay.block, overlay.weight));
     trees(sink, overlay.trees, &mut contents, &mut index)?;
     if !index.packs.is_empty() {
         let nonce = sink.nonce();
         let file = index.seal(&sink.key, nonce).map_err(VisitError::Seal)?;
-        provisional(sink, &mut contents, ObjectKind::Index, file.id, file.bytes)?;
+        provisional(sink, &mut contents, ObjectKind::Index, file.id, file.bytes);
     }
     let snapshot = base.snapshot(opened, tree, SetKind::Partial);
     let nonce = sink.nonce();
     let file = snapshot.seal(&sink.key, nonce).map_err(VisitError::Seal)?;
     let snapshot = file.id;
-    provisional(sink, &mut contents, ObjectKind::Snapshot, file.id, file.bytes)?;
+    provisional(sink, &mut contents, ObjectKind::Snapshot, file.id, file.bytes);
 
     let manifest = base.manifest(
         &contents,
@@ -251,21 +251,16 @@ pub(super) fn make(
 }
 
 /// What the open packs would be.
-fn open_packs(
-    sink: &mut Sink,
-    contents: &mut Contents,
-    index: &mut IndexFile,
-) -> Result<Vec<OpenPack>, VisitError> {
+fn open_packs(sink: &mut Sink, contents: &mut Contents, index: &mut IndexFile) -> Vec<OpenPack> {
     let nonces = [sink.nonce(), sink.nonce()];
     let mut open_packs = Vec::new();
-    let mut pages = Vec::new();
     for (open, nonce) in [&sink.data, &sink.trees].into_iter().zip(nonces) {
         let Some(open) = open.as_ref().filter(|open| !open.builder.is_empty()) else {
             continue;
         };
         let closed = open.builder.would_be(&sink.key, nonce);
         let length = u64::from(open.builder.length());
-        pages.extend(contents.add(ObjectKind::Pack, closed.id, length + closed.header.len() as u64)?);
+        contents.add_provisional(ObjectKind::Pack, closed.id, length + closed.header.len() as u64);
         index.packs.push(IndexPack {
             id: closed.id,
             blobs: open.builder.blobs().to_vec(),
@@ -277,10 +272,7 @@ fn open_packs(
             pack: closed.id,
         });
     }
-    for (page, bytes) in pages {
-        sink.upload(ObjectKind::Page, page, bytes, true);
-    }
-    Ok(open_packs)
+    open_packs
 }
 
 /// Packs of the trees that the repository does not have yet.
@@ -309,7 +301,7 @@ fn trees(
                     std::mem::take(&mut bytes),
                     contents,
                     index,
-                )?;
+                );
                 builder.add(&blob)
             }
             added => added,
@@ -320,7 +312,8 @@ fn trees(
         })?;
         bytes.extend_from_slice(&blob.bytes);
     }
-    close_trees(sink, builder, bytes, contents, index)
+    close_trees(sink, builder, bytes, contents, index);
+    Ok(())
 }
 
 fn close_trees(
@@ -329,28 +322,18 @@ fn close_trees(
     mut bytes: Vec<u8>,
     contents: &mut Contents,
     index: &mut IndexFile,
-) -> Result<(), VisitError> {
+) {
     if builder.is_empty() {
-        return Ok(());
+        return;
     }
     let nonce = sink.nonce();
     let (closed, blobs) = builder.close(&sink.key, nonce);
     bytes.extend_from_slice(&closed.header);
     index.packs.push(IndexPack { id: closed.id, blobs });
-    provisional(sink, contents, ObjectKind::Pack, closed.id, bytes)
+    provisional(sink, contents, ObjectKind::Pack, closed.id, bytes);
 }
 
-fn provisional(
-    sink: &mut Sink,
-    contents: &mut Contents,
-    kind: ObjectKind,
-    id: Id,
-    bytes: Vec<u8>,
-) -> Result<(), VisitError> {
-    let length = bytes.len() as u64;
+fn provisional(sink: &mut Sink, contents: &mut Contents, kind: ObjectKind, id: Id, bytes: Vec<u8>) {
+    contents.add_provisional(kind, id, bytes.len() as u64);
     sink.upload(kind, id, bytes, true);
-    if let Some((page, bytes)) = contents.add(kind, id, length)? {
-        sink.upload(ObjectKind::Page, page, bytes, true);
-    }
-    Ok(())
 }

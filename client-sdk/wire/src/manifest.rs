@@ -27,6 +27,10 @@ pub struct SetRef {
 /// Entries in one page of a manifest: 256 x about 45 bytes, so that the tail in each checkpoint stays near 6 KB.
 pub const PAGE_ENTRIES: usize = 256;
 
+/// Entries after the last full page: less than a page that was not turned yet, and what a checkpoint names besides (open
+/// packs, packs of the trees above them, an index and a snapshot), which is in no page.
+pub const TAIL_ENTRIES_MAX: usize = 2 * PAGE_ENTRIES;
+
 /// Pages of one manifest: 16,384 x 256 packs of 16 MiB are 64 TiB.
 pub const PAGES_MAX: usize = 16_384;
 
@@ -78,7 +82,7 @@ pub struct Manifest {
     pub created_at_ns: i64,
     /// Full pages ([`PAGE_ENTRIES`] entries each), by the SHA-256 of their bytes, in order. At most [`PAGES_MAX`].
     pub pages: Vec<Id>,
-    /// The entries after the last full page; fewer than [`PAGE_ENTRIES`].
+    /// The entries after the last full page; at most [`TAIL_ENTRIES_MAX`].
     pub tail: Vec<ObjectEntry>,
     /// Objects in all, pages not counted.
     pub objects: u64,
