@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use berth_net::{DriverRadio, Teller};
 use berth_radio::conformance::{Bench, Held, PROMISES, Role};
-use berth_radio::{Command, Event, GroupCredentials, Radio};
+use berth_radio::{Address, Command, Event, GroupCredentials, Radio};
 use lab::{SILENCE, expect, local, opened, pick, real_clock};
 
 /// Where the group that is up listens.
@@ -73,6 +73,7 @@ fn hub(teller: &Teller, group: &Group, command: Command) {
                 passphrase: "passphrase".to_owned(),
                 frequency_mhz: 5180,
                 endpoint: address.to_string(),
+                device: Address(0x0200_0000_0001),
             };
             teller.tell(Event::GroupStarted { credentials });
         }

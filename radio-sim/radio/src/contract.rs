@@ -19,8 +19,8 @@ pub const GATT_FRAME_SIZE_BYTES_MAX: usize = 512;
 /// Largest piece handed to a stream in one command.
 pub const STREAM_PIECE_SIZE_BYTES_MAX: usize = 128 * 1024;
 
-/// A device in the air. On the air itself it is a random address that changes; a machine must not remember it
-/// beyond one visit.
+/// A device in the air: 48 bits, the first byte of its text form in the highest ones. On the air itself it is a random
+/// address that changes; a machine must not remember it beyond one visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Address(pub u64);
 
@@ -43,6 +43,9 @@ pub struct GroupCredentials {
     pub frequency_mhz: u32,
     /// Where the owner listens, as text: an IPv6 link-local or IPv4 address and a port.
     pub endpoint: String,
+    /// The owner's Wi-Fi Direct device address, 48 bits: a P2P client finds the owner by it. Not the address of the
+    /// group's network, and a station has no use for it.
+    pub device: Address,
 }
 
 impl std::fmt::Debug for GroupCredentials {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_radio::{Event, GroupCredentials, StreamId, Time};
+use berth_radio::{Address, Event, GroupCredentials, StreamId, Time};
 
 use super::Air;
 use super::agenda::Action;
@@ -92,6 +92,7 @@ impl Air {
                 chance.below(0xffff),
                 49_152 + chance.below(16_384)
             ),
+            device: Address(chance.below(1 << 48)),
         };
         let key = self.fresh_key();
         let stations = BTreeSet::new();

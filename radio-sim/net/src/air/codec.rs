@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{AirError, Done, Order};
 
 /// Version of this protocol; both ends must have the same.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Largest message: credentials come in BLE messages of 4 KiB at most, GATT frames are shorter, and the trace comes in
 /// parts.
@@ -113,7 +113,7 @@ pub(super) fn write_message<M: Serialize>(writer: &mut impl Write, message: &M) 
 
 #[cfg(test)]
 mod tests {
-    use berth_radio::{ConnId, GroupCredentials};
+    use berth_radio::{Address, ConnId, GroupCredentials};
     use bytes::Bytes;
 
     use super::*;
@@ -125,6 +125,7 @@ mod tests {
             passphrase: "p".repeat(63),
             frequency_mhz: 5180,
             endpoint: "[fe80::1]:50000".to_owned(),
+            device: Address(0x0200_0000_0001),
         };
         for message in [
             Up::Hello {

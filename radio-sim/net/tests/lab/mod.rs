@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use berth_net::{NetRadio, NoRadio};
-use berth_radio::{Command, Event, GroupCredentials, Radio, STREAM_WINDOW_BYTES, StreamId, Time, Waker};
+use berth_radio::{
+    Address, Command, Event, GroupCredentials, Radio, STREAM_WINDOW_BYTES, StreamId, Time, Waker,
+};
 use bytes::Bytes;
 
 /// Longest wait for what must come.
@@ -49,6 +51,7 @@ impl Radio for Agreeing {
                     passphrase: "passphrase".to_owned(),
                     frequency_mhz: 5180,
                     endpoint: "[fe80::1]:1".to_owned(),
+                    device: Address(0x0200_0000_0001),
                 },
             }),
             Command::Join { .. } => self.told.push_back(Event::Joined),

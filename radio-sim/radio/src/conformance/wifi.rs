@@ -20,6 +20,7 @@ fn well_formed(credentials: &GroupCredentials) -> Result<(), Found> {
         passphrase,
         frequency_mhz,
         endpoint,
+        device,
     } = credentials;
     let fine = (1..=32).contains(&ssid.len())
         && (8..=63).contains(&passphrase.len())
@@ -27,7 +28,8 @@ fn well_formed(credentials: &GroupCredentials) -> Result<(), Found> {
             .bytes()
             .all(|byte| byte.is_ascii_graphic() || byte == b' ')
         && (2_400..=7_200).contains(frequency_mhz)
-        && endpoint.contains(':');
+        && endpoint.contains(':')
+        && device.0 < 1 << 48;
     // No passphrase in a message: it may end in a log.
     if fine {
         Ok(())
