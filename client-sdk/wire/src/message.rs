@@ -305,7 +305,8 @@ impl Refusal {
             Self::Protocol => "Update the hub, then come back.",
             Self::Revoked => "Pair again: run `berthctl pair` on the hub and `berth pair CODE` here.",
             Self::Full => {
-                "Nothing is lost. The hub makes room once the upstream has taken what waits; see `berthctl status`."
+                "Nothing is lost. Give the hub's disk room (see `berthctl status`); the backup then goes on where it \
+                 stopped."
             }
             Self::Disk => {
                 "Nothing that was acknowledged is lost. Look at the hub's disk; see `berthctl status`."

@@ -166,7 +166,7 @@ fn a_damaged_journal_is_rebuilt_from_the_spool_and_said() {
     // sled refuses the one, and takes the other for an empty journal.
     for (file, said) in [
         ("conf", "the journal was damaged"),
-        ("db", "the journal knows the set again"),
+        ("db", "the journal knows set 1 again"),
     ] {
         let place = tempfile::tempdir().unwrap();
         let state = place.path().join("hub");

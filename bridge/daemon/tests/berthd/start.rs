@@ -186,3 +186,21 @@ fn systemd_hears_that_it_is_ready_that_it_lives_and_that_it_stops() {
     wait_for("STOPPING=1");
     assert_eq!(hub.end().0.code(), Some(0));
 }
+
+#[test]
+fn a_stored_upstream_that_is_damaged_is_told_and_can_be_set_again() {
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("hub");
+    Hub::start(&state, &[]).stop();
+    fs::write(state.join("upstream"), b"\xff\xfe").unwrap();
+    let hub = Hub::start(&state, &[]);
+    let status = &hub.ask(&serde_json::json!({ "do": "status" }))[0];
+    assert!(
+        status["problems"][0].as_str().unwrap().contains("upstream"),
+        "{status}"
+    );
+    let folder = place.path().join("up");
+    let set = hub.ask(&serde_json::json!({ "do": "set_upstream", "url": folder }));
+    assert_eq!(set[0]["upstream"], folder.to_str().unwrap(), "{set:?}");
+    hub.stop();
+}

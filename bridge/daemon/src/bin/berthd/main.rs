@@ -90,10 +90,14 @@ fn run(config: Config) -> Result<()> {
         identity,
         trust,
         spool,
-        problems,
+        mut problems,
         lock: _lock,
     } = State::open(&config.state)?;
-    let destination = Arc::new(Destination::open(config.upstream.as_deref(), disk)?);
+    let destination = Arc::new(Destination::open(
+        config.upstream.as_deref(),
+        disk,
+        &mut problems,
+    )?);
     prepare(&destination, &spool);
     let socket = Socket::open(&config.state)?;
     let mut radio = radio::open(&config.radio, &config.name, config.listen)?;
@@ -246,7 +250,7 @@ impl Visits<'_> {
         match event {
             HubEvent::Paired(laptop) => info!(laptop = %laptop.name, key = %laptop.device, "paired"),
             HubEvent::PairingFailed(error) => warn!(%error, "a pairing failed"),
-            HubEvent::WindowClosed(why) => info!(?why, "the pairing window is closed"),
+            HubEvent::WindowClosed(why) => info!(why = why.advice(), "the pairing window is closed"),
             HubEvent::NotAdmitted(error) => info!(%error, "somebody was not let in"),
             HubEvent::TrustFailed(error) => error!(%error, "the trust list could not be written"),
             HubEvent::VisitBegan(laptop) => {

@@ -35,12 +35,18 @@ impl State {
     /// Opens, or makes, the state in `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let named = || format!("the state folder {}", folder.display());
+        let unusable = || {
+            format!(
+                "{}: see whose it is, and whether its disk is full or read-only",
+                named()
+            )
+        };
         let is_new = !folder.exists();
-        let disk = OsDisk::open(folder).with_context(named)?;
+        let disk = OsDisk::open(folder).with_context(unusable)?;
         if !is_new {
             close_to_others(folder).with_context(named)?;
         }
-        let Some(lock) = disk.try_lock().with_context(named)? else {
+        let Some(lock) = disk.try_lock().with_context(unusable)? else {
             bail!(
                 "{} uses the state folder {}: stop it first, or take another --state",
                 holder(folder),
@@ -140,23 +146,13 @@ fn holder(folder: &Path) -> String {
     }
 }
 
+/// What a stop leaves behind is put right without a word to anybody; all else somebody should look at.
 fn tell(repair: &Repair, problems: &mut Vec<String>) {
     match repair {
-        Repair::Sealed { laptop, set, kind } => {
-            info!(%laptop, set = set.seq.0, ?kind, "sealed what the last stop had left open");
+        Repair::Sealed { .. } | Repair::Kept { .. } | Repair::Rebuilt { .. } => info!("{repair}"),
+        _ => {
+            warn!("{repair}");
+            problems.push(repair.to_string());
         }
-        Repair::Kept { laptop, set } => {
-            info!(%laptop, set = set.0, "kept what the last stop had left open, for the next visit");
-        }
-        Repair::Rebuilt { laptop, set } => info!(%laptop, set = set.0, "the journal knows the set again"),
-        Repair::Forgotten { laptop, set } => {
-            warn!(%laptop, set = set.0, "the journal knew a set that is not in the spool");
-        }
-        Repair::Unreadable { laptop, set, why } => {
-            let problem = format!("set {set} of {laptop} cannot be read: {why}");
-            warn!("{problem}");
-            problems.push(problem);
-        }
-        other => info!(?other, "repaired"),
     }
 }

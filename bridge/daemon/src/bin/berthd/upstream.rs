@@ -11,6 +11,7 @@ use berth_bridge::{FolderUpstream, LaptopId, Spool, Upstream, repository_name};
 use berth_daemon::{ForwardFailure, Orders};
 use berth_disk::SharedDisk;
 use berth_pairing::Name;
+use tracing::warn;
 
 use crate::roll;
 
@@ -30,13 +31,19 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    pub(crate) fn open(given: Option<&str>, disk: SharedDisk) -> Result<Self> {
+    /// A stored one that is damaged is none, and a problem: to set it again, the hub must run.
+    pub(crate) fn open(given: Option<&str>, disk: SharedDisk, problems: &mut Vec<String>) -> Result<Self> {
         let given = given.map(folder_of).transpose()?;
         let stored = match disk.read(STORED, URL_SIZE_BYTES_MAX) {
             Ok(bytes) => {
-                let text =
-                    String::from_utf8(bytes).context("the stored upstream is damaged: set it again")?;
-                Some(PathBuf::from(text))
+                let stored = String::from_utf8(bytes).ok().map(PathBuf::from);
+                let stored = stored.filter(|folder| folder.is_absolute());
+                if stored.is_none() {
+                    let problem = "the file `upstream` in the state folder is damaged: run `berthctl upstream set FOLDER`";
+                    warn!("{problem}");
+                    problems.push(problem.to_owned());
+                }
+                stored
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).context("reading the stored upstream"),

@@ -1,7 +1,7 @@
 //! Lists: what the spool and the trust list know, as it is told.
 
 use anyhow::Result;
-use berth_bridge::{Forward, SetRecord};
+use berth_bridge::{Forward, RESERVE_SIZE_BYTES, SetRecord};
 use berth_ctl::{Device, HubStatus, SetItem, SetRow, Standing, Visiting};
 use berth_wire::SetKind;
 use jiff::Timestamp;
@@ -59,6 +59,8 @@ impl Control {
                 .map(|one| one.name.to_string())
         };
         let mut problems = self.problems.clone();
+        let bytes_free = self.destination.disk().free_bytes()?;
+        problems.extend(too_full(bytes_free));
         for (laptop, failure) in &forwarding.failed {
             let name = name(*laptop).unwrap_or_default();
             problems.push(format!("forwarding of {name} failed: {failure}"));
@@ -87,10 +89,20 @@ impl Control {
             forwarding: forwarding.current.and_then(name),
             sets_waiting,
             bytes_waiting,
-            bytes_free: self.destination.disk().free_bytes()?,
+            bytes_free,
             problems,
         })
     }
+}
+
+/// What the hub keeps free, it keeps to seal sets that are cut: laptops are refused before that.
+fn too_full(bytes_free: u64) -> Option<String> {
+    (bytes_free <= RESERVE_SIZE_BYTES).then(|| {
+        format!(
+            "the disk is full for laptops: more than {} MB must be free, give it room",
+            RESERVE_SIZE_BYTES / 1_000_000
+        )
+    })
 }
 
 fn item(known: &Known, record: &SetRecord) -> SetItem {
@@ -122,4 +134,15 @@ fn item(known: &Known, record: &SetRecord) -> SetItem {
 /// `None`: beyond what can be written down, from a laptop whose clock is.
 fn timestamp(ns: i64) -> Option<Timestamp> {
     Timestamp::from_nanosecond(ns.into()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_on_which_laptops_are_refused_is_a_problem() {
+        assert_eq!(too_full(RESERVE_SIZE_BYTES + 1), None);
+        assert!(too_full(RESERVE_SIZE_BYTES).is_some());
+    }
 }
