@@ -27,7 +27,7 @@ pub enum ClientError {
     #[error("you may not talk to the hub at {}: do it as root, or as its user or group", .0.display())]
     NotAllowed(PathBuf),
     /// The socket cannot be reached for another reason.
-    #[error("the control socket {}: {source}", path.display())]
+    #[error("the control socket {}", path.display())]
     Socket {
         /// Where.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The connection failed.
-    #[error("the hub does not answer: {0}")]
+    #[error("the hub does not answer")]
     Line(#[from] LineError),
     /// What the hub said.
     #[error("{0}")]

@@ -27,10 +27,10 @@ pub enum LineError {
     #[error("a line is longer than {LINE_SIZE_BYTES_MAX} bytes")]
     Long,
     /// Not what this protocol says.
-    #[error("not understood: {0}")]
+    #[error("not understood")]
     Foreign(#[from] serde_json::Error),
     /// The socket failed.
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed")]
     Socket(#[source] io::Error),
 }
 

@@ -188,6 +188,16 @@ fn what_is_wrong_decides_the_exit_code() {
         (said.code, said.out.as_str()),
         (Some(0), "Nothing was waiting.\n")
     );
+    let forwarded = json!({ "event": "forwarded", "laptop": "desk", "set": 1 });
+    let sent = json!({ "event": "progress", "laptop": "desk", "set": 1, "bytes_sent": 5 });
+    for (events, array) in [
+        (vec![], json!([])),
+        (vec![sent, forwarded.clone()], json!([forwarded])),
+    ] {
+        let answers = [events, vec![done.clone()]].concat();
+        let (_, said) = FakeHub::answering(answers).run(&["forward", "--json"]);
+        assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), array);
+    }
     let fault =
         json!({ "event": "fault", "laptop": "desk", "set": 1, "path": "laptops/x/y", "what": "damaged" });
     let verified = |faults| json!({ "event": "verified", "objects": 3, "bytes": 9, "faults": faults });
@@ -198,6 +208,10 @@ fn what_is_wrong_decides_the_exit_code() {
     assert_eq!(said.code, Some(0));
     let (_, said) = FakeHub::answering(vec![verified(0)]).run(&["verify"]);
     assert_eq!(said.code, Some(1), "an answer that was cut off counted");
+    assert_eq!(
+        said.err,
+        "berthctl: the hub does not answer: the connection has ended\n"
+    );
 }
 
 #[test]

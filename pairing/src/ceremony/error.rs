@@ -7,7 +7,7 @@ use crate::{CertificateError, window::Closed};
 #[non_exhaustive]
 pub enum PairingError {
     /// The code was wrong; or, on the hub, the laptop's proof was damaged.
-    #[error("wrong pairing code, {guesses_left} guesses left")]
+    #[error("wrong pairing code, {}", left(*guesses_left))]
     WrongCode {
         /// How many guesses the window has left.
         guesses_left: u8,
@@ -57,6 +57,14 @@ pub enum PairingError {
     /// snow could not go on.
     #[error("the handshake could not go on")]
     Noise(#[from] snow::Error),
+}
+
+fn left(guesses: u8) -> String {
+    match guesses {
+        0 => "no guess left".to_owned(),
+        1 => "1 guess left".to_owned(),
+        guesses => format!("{guesses} guesses left"),
+    }
 }
 
 impl PairingError {

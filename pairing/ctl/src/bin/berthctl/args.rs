@@ -15,9 +15,9 @@ Examples:
   berthctl sets --json | jq '.[] | select(.state != \"forwarded\")'
 
 A LAPTOP is its name, or the first digits of its key (see `devices`).
-With --json, lists are an array of objects; `status`, `revoke` and `upstream
-set` print one object; `pair`, `forward` and `verify` one for each event, a line
-each. Times are RFC 3339 in UTC, sizes are bytes.
+With --json, lists and what `forward` did are an array of objects; `status`,
+`revoke` and `upstream set` print one object; `pair` and `verify` one for each
+event, a line each. Times are RFC 3339 in UTC, sizes are bytes.
 
 Exit codes: 0 done; 1 failed, or something was found wrong; 2 wrong usage.";
 

@@ -58,6 +58,11 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// Words for a person on standard output.
+fn tell(text: &str) {
+    say(&words::wrapped(text, io::stdout().is_terminal()));
+}
+
 /// True: done, and nothing is wrong.
 fn run(args: &Args) -> Result<bool> {
     let json = args.json;
@@ -114,12 +119,12 @@ fn run(args: &Args) -> Result<bool> {
                 ask::<UpstreamSet>(client, &Request::SetUpstream { url })?,
                 json,
                 |set| {
-                    say(&format!(
+                    tell(&format!(
                         "Sets are forwarded to {} from now on: it was written to and read back.",
                         set.upstream
                     ));
                     if let Some(given) = &set.overridden_by {
-                        say(&format!(
+                        tell(&format!(
                             "But this hub was started with {given}, which goes before it."
                         ));
                     }
@@ -255,8 +260,8 @@ fn status(status: &HubStatus) {
     let visits = match status.visits.as_slice() {
         [] => "nobody visits".to_owned(),
         visits => {
-            let names: Vec<&str> = visits.iter().map(|visit| visit.laptop.as_str()).collect();
-            format!("visiting: {}", names.join(", "))
+            let names = visits.iter().map(|visit| narrow(&visit.laptop, NAME_WIDTH_MAX));
+            format!("visiting: {}", names.collect::<Vec<_>>().join(", "))
         }
     };
     let pairing = if status.pairing {
@@ -278,7 +283,7 @@ fn status(status: &HubStatus) {
     let current = status
         .forwarding
         .as_ref()
-        .map(|laptop| format!(", forwarding for {laptop}"));
+        .map(|laptop| format!(", forwarding for {}", narrow(laptop, NAME_WIDTH_MAX)));
     say(&format!(
         "Upstream   {upstream} ({}){}",
         status.forward,
@@ -287,18 +292,19 @@ fn status(status: &HubStatus) {
     status
         .problems
         .iter()
-        .for_each(|problem| say(&format!("Attention: {problem}")));
+        .for_each(|problem| tell(&format!("Attention: {problem}")));
 }
 
 fn forward(client: Client, request: &Request, json: bool) -> Result<bool> {
     let (mut sets, mut failed) = (0_u64, false);
     let mut total_bytes = 0;
+    let mut told = Vec::new();
     for event in client.ask::<ForwardEvent>(request, &monotonic)? {
         let event = event?;
         sets += u64::from(matches!(event, ForwardEvent::Forwarded { .. }));
         failed |= matches!(event, ForwardEvent::Failed { .. });
         if json {
-            say(&serde_json::to_string(&event)?);
+            told.extend((!matches!(event, ForwardEvent::Progress { .. })).then_some(event));
             continue;
         }
         match event {
@@ -309,7 +315,7 @@ fn forward(client: Client, request: &Request, json: bool) -> Result<bool> {
                 bytes,
             } => {
                 total_bytes = bytes;
-                say(&format!(
+                tell(&format!(
                     "Set {set} of {laptop}: {objects} objects to send, {}",
                     size(bytes)
                 ));
@@ -319,7 +325,7 @@ fn forward(client: Client, request: &Request, json: bool) -> Result<bool> {
                 set,
                 bytes_sent,
             } if !laptop.is_empty() => {
-                say(&format!(
+                tell(&format!(
                     "Set {set} of {laptop}: {} of {} sent",
                     size(bytes_sent),
                     size(total_bytes.max(bytes_sent))
@@ -327,21 +333,23 @@ fn forward(client: Client, request: &Request, json: bool) -> Result<bool> {
             }
             ForwardEvent::Progress { .. } => {}
             ForwardEvent::Waiting { laptop, set } => {
-                say(&format!(
+                tell(&format!(
                     "Set {set} of {laptop}: somebody works on the upstream, waiting until they are done"
                 ));
             }
             ForwardEvent::Forwarded { laptop, set } => {
-                say(&format!("Set {set} of {laptop} is upstream, checked."));
+                tell(&format!("Set {set} of {laptop} is upstream, checked."));
             }
-            ForwardEvent::Failed { laptop, why } => say(&format!("The sets of {laptop} wait: {why}")),
+            ForwardEvent::Failed { laptop, why } => tell(&format!("The sets of {laptop} wait: {why}")),
         }
     }
-    if !json && !failed {
+    if json {
+        list(told, json, |_| {})?;
+    } else if !failed {
         match sets {
             0 => say("Nothing was waiting."),
             1 => say("1 set was forwarded."),
-            sets => say(&format!("{sets} sets were forwarded.")),
+            sets => tell(&format!("{sets} sets were forwarded.")),
         }
     }
     Ok(!failed)
@@ -371,7 +379,7 @@ fn verify(client: Client, json: bool) -> Result<bool> {
                 what,
             } => {
                 clear();
-                say(&format!("{what}: {path} (set {set} of {laptop})"));
+                tell(&format!("{what}: {path} (set {set} of {laptop})"));
             }
             VerifyEvent::Verified {
                 objects,
@@ -379,12 +387,12 @@ fn verify(client: Client, json: bool) -> Result<bool> {
                 faults,
             } => {
                 clear();
-                say(&format!(
+                tell(&format!(
                     "{objects} objects read, {}: {faults} missing or damaged.",
                     size(bytes)
                 ));
                 if faults > 0 {
-                    say("Check the hub's disk, and put the files back from a copy of its state folder.");
+                    tell("Check the hub's disk, and put the files back from a copy of its state folder.");
                 }
             }
         }

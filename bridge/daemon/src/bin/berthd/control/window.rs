@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use berth_ctl::PairEvent;
 use berth_daemon::{HubEvent, Orders};
-use berth_pairing::{Closed, WINDOW_MAX};
+use berth_pairing::{Closed, PairingError, WINDOW_MAX};
 use berth_radio::Time;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use zeroize::Zeroizing;
@@ -106,7 +106,11 @@ impl Window {
                 why: why.advice().to_owned(),
             },
             HubEvent::PairingFailed(error) => {
-                let why = format!("{error}. {}", error.advice());
+                let why = match error {
+                    // The advice is for whoever types it.
+                    PairingError::WrongCode { .. } => format!("On a laptop: {error}."),
+                    error => format!("{error}. {}", error.advice()),
+                };
                 if open.is_used {
                     PairEvent::Closed { why }
                 } else {
