@@ -205,7 +205,6 @@ impl Receiver {
         };
         let end = LENGTH_SIZE_BYTES + usize::from(u16::from_be_bytes(*length));
         if stream.len() < end {
-            stream.reserve(end - stream.len());
             return Ok(None);
         }
         let mut message = stream.split_to(end);

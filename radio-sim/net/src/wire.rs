@@ -5,7 +5,7 @@
 //! Invariant: nothing is copied on its way through user space but reads that fill less than half of their buffer.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind, IoSlice, Read as _, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -13,9 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use berth_radio::{Event, STREAM_PIECE_SIZE_BYTES_MAX, StreamId};
-use bytes::{Buf, Bytes};
-use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
+use bytes::{Buf, Bytes, BytesMut};
 use rustix::net::sockopt;
 
 use crate::inbox::Inbox;
@@ -140,23 +138,26 @@ impl Wire {
     /// Until the peer has closed or the connection is lost. What comes after the stream has ended here is thrown away, so
     /// that the last words of this side are not lost with it.
     fn read(&self) {
-        let mut buffer = Vec::new();
+        let mut lent = VecDeque::new();
+        let mut buffer = BytesMut::zeroed(READ_SIZE_BYTES);
         loop {
-            buffer.reserve_exact(READ_SIZE_BYTES.saturating_sub(buffer.capacity()));
-            match rustix::io::read(&*self.socket, spare_capacity(&mut buffer)) {
+            let size_bytes = match (&*self.socket).read(&mut buffer) {
                 Ok(0) => return,
-                Ok(_) => {}
-                Err(Errno::INTR) => continue,
+                Ok(size_bytes) => size_bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return,
-            }
-            let piece = if buffer.len() < KEPT_WHOLE_BYTES_MIN {
-                let piece = Bytes::copy_from_slice(&buffer);
-                buffer.clear();
-                piece
-            } else {
-                Bytes::from(std::mem::take(&mut buffer))
             };
-            self.has_come(piece);
+            let Some(came) = buffer.get(..size_bytes) else {
+                return;
+            };
+            if size_bytes < KEPT_WHOLE_BYTES_MIN {
+                self.has_come(Bytes::copy_from_slice(came));
+                continue;
+            }
+            let whole = buffer.freeze();
+            self.has_come(whole.slice(..size_bytes));
+            lent.push_back(whole);
+            buffer = taken_back(&mut lent).unwrap_or_else(|| BytesMut::zeroed(READ_SIZE_BYTES));
         }
     }
 
@@ -252,6 +253,18 @@ impl Wire {
             .bells
             .work
             .wait_timeout_while(state, wait, |_| is_so(&self.bells));
+    }
+}
+
+/// A buffer whose piece is used up: pages of a fresh one cost more than what is read into them. Pieces are used up in their
+/// order, so there are never more buffers than pieces waited at once.
+fn taken_back(lent: &mut VecDeque<Bytes>) -> Option<BytesMut> {
+    match lent.pop_front()?.try_into_mut() {
+        Ok(buffer) => Some(buffer),
+        Err(in_use) => {
+            lent.push_front(in_use);
+            None
+        }
     }
 }
 
