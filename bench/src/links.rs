@@ -16,7 +16,8 @@ use berth_tests::corpus;
 use clap::Args;
 use serde::Serialize;
 
-use crate::programs::{Cost, Hub, Process, Programs, output, wait_until};
+use crate::arrival::{ArrivalResult, arrivals};
+use crate::programs::{Cost, Hub, LOOK_EVERY, Process, Programs, output, wait_until};
 use crate::{SEED, Which};
 
 /// What a plain program reads and writes at a time.
@@ -36,7 +37,7 @@ pub(crate) struct LinkOptions {
     #[arg(long, default_value_t = 500)]
     via_megabytes: u64,
     /// Size of what is backed up through the air, in 10^6 bytes
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 500)]
     air_megabytes: u64,
     /// How long hub and agent are watched while they do nothing
     #[arg(long, default_value_t = 60)]
@@ -57,6 +58,7 @@ pub(crate) struct LinkOptions {
 pub(crate) struct LinksResult {
     pub(crate) via: Option<RaceResult>,
     pub(crate) air: Option<RaceResult>,
+    pub(crate) near: Vec<ArrivalResult>,
     pub(crate) idle: Vec<IdleResult>,
     pub(crate) hub: Option<HubResult>,
 }
@@ -102,6 +104,9 @@ pub(crate) fn measure(
     }
     if is_wanted(Which::Air) {
         result.air = Some(air(&programs, options.air_megabytes, runs, work)?);
+    }
+    if is_wanted(Which::Near) {
+        result.near = in_place(work, |place| arrivals(&programs, runs, place))?;
     }
     if is_wanted(Which::Idle) {
         let watched = Duration::from_secs(options.idle_seconds);
@@ -203,13 +208,12 @@ fn air(programs: &Programs, megabytes: u64, runs: u32, work: &Path) -> Result<Ra
     for _ in 0..runs {
         let trace = in_place(work, |place| {
             let socket = place.join("air");
-            let _air = programs.air(&socket, PROFILE)?;
+            let _air = programs.air(&socket, PROFILE, 0)?;
             let hub = Hub::start(programs, place, Some(&socket))?;
             hub.pair("laptop")?;
             rustix::fs::sync();
             hub.back_up("laptop", &corpus)?;
-            let mut trace = programs.command("berth-air");
-            output(trace.args(["ctl", "trace", "--socket"]).arg(&socket))
+            programs.ctl(&socket, &["trace"])
         })?;
         let (seconds, bytes) =
             link(&String::from_utf8(trace)?).context("the air's trace tells of no link")?;
@@ -237,19 +241,15 @@ fn link(trace: &str) -> Option<(f64, f64)> {
 fn idle(programs: &Programs, watched: Duration, place: &Path) -> Result<Vec<IdleResult>> {
     let (corpus, socket) = (place.join("corpus"), place.join("air"));
     corpus::text_and_office(&corpus, SEED, 20_000_000)?;
-    let _air = programs.air(&socket, PROFILE)?;
+    let _air = programs.air(&socket, PROFILE, 0)?;
     let hub = Hub::start(programs, place, Some(&socket))?;
     hub.pair("laptop")?;
     output(hub.berth("laptop", &["folders", "add"]).arg(&corpus))?;
-    let move_laptop = |how| {
-        let mut ctl = programs.command("berth-air");
-        output(ctl.args(["ctl", how, "laptop", "--socket"]).arg(&socket))
-    };
-    move_laptop("away")?;
+    programs.ctl(&socket, &["away", "laptop"])?;
     let agent = Process::start(&mut hub.berth("laptop", &["agent"]))?;
     let mut results = Vec::from(watch(&hub.process, &agent, "nobody near", watched)?);
-    move_laptop("near")?;
-    wait_until("the agent's visit", || {
+    programs.ctl(&socket, &["near", "laptop"])?;
+    wait_until("the agent's visit", LOOK_EVERY, || {
         let sets = hub.berthctl(&["sets"])?;
         Ok(sets
             .as_array()

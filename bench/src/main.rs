@@ -7,6 +7,7 @@
 //! laptop and hub run together in `desk` with an unlimited link, from the scan to the receipt.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+mod arrival;
 mod contender;
 mod links;
 mod measure;
@@ -44,6 +45,8 @@ enum Which {
     Via,
     /// A backup through the air against the link's own limit
     Air,
+    /// Time from coming near to the first acknowledged byte
+    Near,
     /// What hub and agent cost while they do nothing
     Idle,
     /// Memory of a hub to which several laptops send at once
@@ -101,7 +104,7 @@ fn main() -> Result<()> {
         let berth = Berth::find(options.desk.clone())?;
         report.change = Some(change(&options, &berth, work.path())?);
     }
-    if [Which::Via, Which::Air, Which::Idle, Which::Hub]
+    if [Which::Via, Which::Air, Which::Near, Which::Idle, Which::Hub]
         .into_iter()
         .any(is_wanted)
     {

@@ -13,8 +13,8 @@ use serde_json::Value;
 /// Something that is to happen and does not for so long: the benchmark has failed.
 const WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// How often something is looked at that nobody tells.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often something is looked at that nobody tells and that nobody measures.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// `USER_HZ`, the unit of `/proc/PID/stat`: 100 on every architecture that Linux runs on here.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -70,13 +70,20 @@ impl Programs {
         command
     }
 
-    /// An air at `socket`.
-    pub(crate) fn air(&self, socket: &Path, profile: &str) -> Result<Process> {
+    /// An air at `socket`; what it draws comes from `seed`.
+    pub(crate) fn air(&self, socket: &Path, profile: &str, seed: u32) -> Result<Process> {
         let mut air = self.command("berth-air");
         air.arg("--socket").arg(socket).args(["--profile", profile]);
+        air.args(["--seed", &seed.to_string()]);
         let air = Process(air.stdout(Stdio::null()).spawn()?);
-        wait_until("the air", || Ok(socket.exists()))?;
+        wait_until("the air", LOOK_EVERY, || Ok(socket.exists()))?;
         Ok(air)
+    }
+
+    /// An order to the air at `socket`: what it prints.
+    pub(crate) fn ctl(&self, socket: &Path, order: &[&str]) -> Result<Vec<u8>> {
+        let mut ctl = self.command("berth-air");
+        output(ctl.arg("ctl").args(order).arg("--socket").arg(socket))
     }
 }
 
@@ -214,14 +221,14 @@ fn cost(stat: &str, status: &str) -> Option<Cost> {
     })
 }
 
-/// Waits until something that nobody tells is so.
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+/// Waits until something that nobody tells is so, and looks every so often.
+pub(crate) fn wait_until(what: &str, every: Duration, is_so: impl Fn() -> Result<bool>) -> Result<()> {
     let began = Instant::now();
     while !is_so()? {
         if began.elapsed() > WAIT_MAX {
             bail!("waited too long for {what}");
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(every);
     }
     Ok(())
 }

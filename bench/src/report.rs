@@ -146,6 +146,17 @@ impl fmt::Display for LinksResult {
         if let Some(air) = &self.air {
             race("wfd-typical, the link's life", "at the link's limit", air, 1.03)?;
         }
+        if !self.near.is_empty() {
+            writeln!(f, "\n{:<12} {:>8} {:>20}", "near", "link s", "first byte safe s")?;
+        }
+        for near in &self.near {
+            let [link, acknowledged] = [&near.link_seconds, &near.acknowledged_seconds]
+                .map(|seconds| median(seconds.iter().copied()));
+            writeln!(f, "{:<12} {link:>8.2} {acknowledged:>20.2}", near.profile)?;
+        }
+        if !self.near.is_empty() {
+            writeln!(f, "(goal: 3 s)")?;
+        }
         if !self.idle.is_empty() {
             writeln!(
                 f,
