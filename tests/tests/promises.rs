@@ -206,6 +206,29 @@ fn a_set_that_was_cut_comes_upstream_before_the_full_one() {
 }
 
 #[test]
+fn a_link_leads_to_an_acknowledged_byte_within_a_fifth_of_a_simulated_second() {
+    // From the arrival to the link it is the radios that take their time.
+    for profile in [Profile::WFD_GOOD, Profile::WFD_TYPICAL, Profile::WFD_POOR] {
+        let mut world = World::new(11, profile);
+        world.pair();
+        incompressible(&world.laptop.files);
+        world.begin_visit();
+        let within = Duration::from_secs(60);
+        assert!(world.run_until(within, |world| world.laptop.watched.is_some()));
+        let link = world.now();
+        assert!(world.run_until(within, |world| {
+            world.laptop.watched.is_some_and(|one| one.bytes_acknowledged > 0)
+        }));
+        let acknowledged = world.now().saturating_sub(link);
+        assert!(
+            acknowledged <= Duration::from_millis(200),
+            "{}: {acknowledged:?}",
+            profile.name
+        );
+    }
+}
+
+#[test]
 fn an_unchanged_visit_sends_next_to_nothing() {
     let mut world = world(office);
     let before = world.hub.heard_bytes;

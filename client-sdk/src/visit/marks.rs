@@ -24,7 +24,7 @@ const DISTANCE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Nor later, while there is anything new.
 const DISTANCE_TIME: Duration = Duration::from_secs(5);
 
-/// Nor sooner, unless somebody asks: on a fast link the syncs of a mark would cost more than the bytes.
+/// Nor sooner after another, unless somebody asks: on a fast link the syncs of a mark would cost more than the bytes.
 const DISTANCE_TIME_MIN: Duration = Duration::from_millis(200);
 
 /// What a mark stands for.
@@ -97,11 +97,11 @@ impl Marks {
         let fresh = queued - self.queued_at_last;
         let elapsed = now.saturating_sub(self.last_at);
         let distance = (queued / DISTANCE_SHARE).max(DISTANCE_BYTES_MIN);
+        // The first one is not behind all that the link's window holds by then: something is safe soon.
+        let is_apart = self.last == 0 || elapsed >= DISTANCE_TIME_MIN;
         if fresh >= DISTANCE_BYTES_MAX {
             Some(Due::Overdue)
-        } else if (fresh >= distance && elapsed >= DISTANCE_TIME_MIN)
-            || (fresh > 0 && elapsed >= DISTANCE_TIME)
-        {
+        } else if (fresh >= distance && is_apart) || (fresh > 0 && elapsed >= DISTANCE_TIME) {
             Some(Due::Regular)
         } else {
             None
