@@ -118,9 +118,9 @@ pub enum StoreDone {
     Answer(ToLaptop),
     /// [`StoreOp::Leave`] is done.
     Left {
-        /// The set that was sealed as partial, if a checkpoint had been acknowledged. On an error nothing acknowledged
-        /// is lost: the next `Begin`, or the next start, seals it.
-        sealed: Result<Option<SetRef>, StoreError>,
+        /// The set that was sealed as partial, if a checkpoint had been acknowledged, and the receipt for it. On an error
+        /// nothing acknowledged is lost: the next `Begin`, or the next start, seals it.
+        sealed: Result<Option<(SetRef, Signed)>, StoreError>,
     },
     /// The operation failed and the visit must end: everything but [`StoreOp::Leave`] is passed over from here on.
     /// Nothing acknowledged is lost.

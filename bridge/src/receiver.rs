@@ -372,8 +372,17 @@ impl Receiver {
                 let State::Leaving(why) = mem::replace(&mut self.state, State::Over) else {
                     return;
                 };
+                let (sealed, receipt) = match sealed {
+                    Ok(sealed) => {
+                        let (set, receipt) = sealed.unzip();
+                        (Ok(set), receipt)
+                    }
+                    Err(error) => (Err(error), None),
+                };
                 let end = match (why, sealed) {
                     (Ended::Goodbye, Ok(sealed)) => {
+                        // Sealing is done: the laptop waits no longer for its word.
+                        out.extend(receipt.map(|receipt| Effect::Reply(ToLaptop::Receipt { receipt })));
                         out.push(Effect::Reply(ToLaptop::Goodbye));
                         End {
                             why: Ended::Goodbye,

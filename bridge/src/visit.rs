@@ -206,17 +206,22 @@ impl Visit {
         .map_err(StoreError::disk(doing))?;
         self.receiving = None;
         self.spool.settle(&self.laptop, set, now_ns)?;
+        let receipt = self.receipt(set)?;
+        Ok(ToLaptop::Receipt { receipt })
+    }
+
+    /// The receipt of a set that was just sealed.
+    fn receipt(&self, set: SetSeq) -> Result<Signed, StoreError> {
         let record = self.spool.journal.set(&self.laptop, set)?;
-        let receipt = record
+        record
             .and_then(|record| match record.state {
                 SetState::Open => None,
                 SetState::Sealed(sealed) => Some(sealed.receipt),
             })
-            .ok_or_else(|| crate::spool::damaged("reading the journal"))?;
-        Ok(ToLaptop::Receipt { receipt })
+            .ok_or_else(|| crate::spool::damaged("reading the journal"))
     }
 
-    fn leave(&mut self, now_ns: i64) -> Result<Option<SetRef>, StoreError> {
+    fn leave(&mut self, now_ns: i64) -> Result<Option<(SetRef, Signed)>, StoreError> {
         if self.receiving.is_some() && !self.disk_failed {
             // What arrived after the last mark is worth keeping, but if it can't be synced the rest still is. After a
             // failed sync a second one may succeed without the bytes (PostgreSQL's "fsyncgate"): then nothing more is
@@ -228,7 +233,7 @@ impl Visit {
         };
         self.receiving = None;
         match self.spool.settle(&self.laptop, begun.set, now_ns)? {
-            Settled::Sealed(set, SetKind::Partial) => Ok(Some(set)),
+            Settled::Sealed(set, SetKind::Partial) => Ok(Some((set, self.receipt(set.seq)?))),
             Settled::Sealed(_, SetKind::Complete) | Settled::Kept | Settled::Nothing => Ok(None),
         }
     }

@@ -243,6 +243,9 @@ fn ctrl_c_ends_a_visit_with_a_partial_set() {
     let summary = ended.last();
     assert_eq!(summary["event"], "summary", "{ended}");
     assert_eq!(summary["kind"], "partial", "{ended}");
+    // The hub's signed word came before its goodbye.
+    let known = done(laptop.start(&["sets"])).last();
+    assert_eq!(known[0]["state"], "on-hub", "{known}");
     let sets = office.ctl(&["sets"]);
     assert_eq!(sets[0]["kind"], "partial", "{sets}");
 }

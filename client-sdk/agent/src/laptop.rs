@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use berth_client_sdk::{Outgoing, Progress, Reading, ReadingStep, Step, Summary, Visit, VisitError};
-use berth_pairing::{BeaconKey, DeviceId, Peer};
+use berth_pairing::{BeaconKey, DeviceId, Peer, verify};
 use berth_radio::{Command, Time};
 use berth_session::{LaptopEffect, LaptopEnd, LaptopInput, LaptopSession};
 use berth_wire::{
-    Decoder, Frame, KEEP_ALIVE_MS, Refusal, SILENCE_MAX_MS, ToHub, ToLaptop, control_frames, data_frame,
+    Decoder, Frame, KEEP_ALIVE_MS, RECEIPT_CONTEXT, Refusal, SILENCE_MAX_MS, Signed, ToHub, ToLaptop,
+    control_frames, data_frame,
 };
 use bytes::Bytes;
 
@@ -96,6 +97,8 @@ pub struct Laptop {
     begin: Option<Begin>,
     stage: Stage,
     decoder: Decoder,
+    /// Whom the link leads to.
+    hub: Option<DeviceId>,
     /// Frames of control messages; data frames are made when there is room.
     outbox: VecDeque<Bytes>,
     said_at: Time,
@@ -138,6 +141,7 @@ impl Laptop {
             begin,
             stage: Stage::Before,
             decoder: Decoder::default(),
+            hub: None,
             outbox: VecDeque::new(),
             said_at: now,
             heard_at: now,
@@ -265,6 +269,16 @@ impl Laptop {
         self.outbox.extend(control_frames(message).into_iter().flatten());
     }
 
+    /// The hub has sealed what the visit left: its word for that, if it is genuine.
+    fn sealed(&mut self, receipt: Signed) {
+        let is_of = |hub: DeviceId| verify(&hub, RECEIPT_CONTEXT, &receipt.body, &receipt.signature).is_ok();
+        if self.hub.is_some_and(is_of)
+            && let Some(progress) = &mut self.progress
+        {
+            progress.receipts.push(receipt);
+        }
+    }
+
     fn part(&mut self, now: Time, visit: Option<Result<Box<Summary>, VisitError>>) {
         self.say(&ToHub::Goodbye);
         self.enter(Stage::Parting {
@@ -346,7 +360,7 @@ impl Laptop {
 
     fn up(&mut self, now: Time, hub: Peer, out: Out<'_>) {
         // Nothing but `Begin` may be the first word: a keep-alive counts from here.
-        (self.heard_at, self.said_at) = (now, now);
+        (self.heard_at, self.said_at, self.hub) = (now, now, Some(hub.device));
         if let Some(begin) = self.begin.take() {
             match begin(&hub) {
                 Ok(Errand::BackUp(visit)) => self.stage = Stage::Visiting(visit),
@@ -364,6 +378,9 @@ impl Laptop {
             (Ok(None), _) => Ok(()),
             (Ok(Some(Frame::Control(ToLaptop::Goodbye))), Stage::Parting { .. }) => {
                 return self.leave(now, out);
+            }
+            (Ok(Some(Frame::Control(ToLaptop::Receipt { receipt }))), Stage::Parting { .. }) => {
+                return self.sealed(receipt);
             }
             // Said here: the link may be gone before a visit on a thread of its own comes to it.
             (Ok(Some(Frame::Control(ToLaptop::Refused { why }))), Stage::Visiting(_)) => {

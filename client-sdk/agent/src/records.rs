@@ -199,6 +199,9 @@ impl HubRecord {
 
     /// Takes in how the visit ended.
     pub fn ended(&mut self, progress: &Progress, end: VisitEnd, summary: Option<&Summary>, at_ns: i64) {
+        for receipt in &progress.receipts {
+            self.signed(receipt);
+        }
         let Some(visit) = &mut self.visit else { return };
         visit.ended_at_ns = at_ns;
         visit.end = end;
@@ -207,7 +210,8 @@ impl HubRecord {
         visit.bytes_restorable = progress.bytes_restorable;
         visit.not_read = summary.map_or(0, |summary| summary.not_read_count);
         let (number, began_at_ns) = (visit.set, visit.began_at_ns);
-        let has_partial = progress.bytes_restorable > 0;
+        let is_sealed = self.sets.iter().any(|set| set.set == number);
+        let has_partial = is_sealed || progress.bytes_restorable > 0;
         match summary {
             Some(summary) => {
                 let set = self.set(number);
@@ -217,7 +221,7 @@ impl HubRecord {
                 (set.files, set.bytes) = (summary.files, summary.bytes_scanned);
                 self.signed(&summary.receipt);
             }
-            // Sealed by the hub as it hears that we have gone; its receipt comes with the next visit.
+            // Sealed by the hub as it hears that we have gone; where its receipt was lost, the next visit brings it.
             None if has_partial => {
                 let set = self.set(number);
                 set.kind = Some(SetKind::Partial);
@@ -228,6 +232,13 @@ impl HubRecord {
         }
         let surplus = self.sets.len().saturating_sub(SETS_MAX);
         self.sets.drain(..surplus);
+    }
+
+    /// When a set was sealed, as [`SetRecord::sealed_at_ns`] has it.
+    #[must_use]
+    pub fn sealed_at_ns(&self, set: u64) -> Option<i64> {
+        let place = self.sets.binary_search_by_key(&set, |set| set.set).ok()?;
+        self.sets.get(place)?.sealed_at_ns()
     }
 
     /// The newest complete set that the hub has signed for.

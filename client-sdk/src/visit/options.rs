@@ -108,7 +108,7 @@ pub struct Progress {
     pub requested_mark_done: bool,
     /// What the laptop remembered did not fit what the hub holds: it was dropped and rebuilt from the hub's index.
     pub rebuilt: bool,
-    /// Signed words of the hub that came with its welcome, genuine ones only.
+    /// Signed words of the hub that came with its welcome or its goodbye, genuine ones only.
     pub receipts: Vec<Signed>,
     /// Number of the set that this visit makes, once the hub has given it.
     pub set: Option<SetSeq>,

@@ -227,7 +227,8 @@ pub enum ToLaptop {
         /// The mark.
         mark: Mark,
     },
-    /// Answer to `Commit`: the set is complete and on the hub. A signed [`crate::Receipt`].
+    /// Answer to `Commit`: the set is complete and on the hub; before `Goodbye`: the visit's set is, as a partial one. A
+    /// signed [`crate::Receipt`].
     Receipt {
         /// The hub's signed word.
         receipt: Signed,
