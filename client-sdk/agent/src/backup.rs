@@ -24,6 +24,9 @@ const SHOWN_MAX: usize = 20;
 /// Whoever follows the visit of another program is told this often.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
+/// While nobody has answered.
+pub(crate) const LOOKING: &str = "Looking for the hub ...";
+
 /// Exit code of a process that a second Ctrl-C ended, as a shell has it.
 const INTERRUPTED: i32 = 130;
 
@@ -50,12 +53,19 @@ pub(crate) fn run(options: &Options, paths: &[PathBuf]) -> Result<Outcome> {
         priority: priority::normal(),
         sighting: None,
     };
-    let mut has_begun = false;
+    if !hands.is_via() {
+        report.note(LOOKING);
+    }
+    let (mut has_begun, mut is_leaving) = (false, false);
     let visited = visit::run(&mut hands, job, &leave, &mut |now, progress| {
         if !std::mem::replace(&mut has_begun, true) {
             report.begin(now);
         }
-        report.progress(now, progress);
+        if !leave.is_asked() {
+            report.progress(now, progress);
+        } else if !std::mem::replace(&mut is_leaving, true) {
+            report.note("Leaving: what has arrived is made restorable first. Ctrl-C again ends at once.");
+        }
         orders.progress(now, progress);
     });
     let visited = visited.inspect_err(|_| orders.ended(json!({ "kind": "failed" }), 0))?;
@@ -97,11 +107,11 @@ pub(crate) fn words(visited: &Visited) -> String {
         End::Complete(summary) => {
             let not_read = match summary.not_read_count {
                 0 => String::new(),
-                count => format!(", {count} of them not read as they should be"),
+                count => format!(" ({count} could not be read as they should be)"),
             };
             let hub = visited.hub.as_ref().map_or("the hub", |hub| hub.name.as_str());
             format!(
-                "Set {} on {hub} is complete: {} files{not_read}, {}; {} sent in {:.1} s. You may go.",
+                "Set {} on {hub} is complete: {} files, {}{not_read}; {} sent in {:.1} s. You may go.",
                 summary.set,
                 summary.files,
                 bytes(summary.bytes_scanned),

@@ -10,7 +10,7 @@ use berth_client_sdk::Rules;
 use serde_json::json;
 
 use crate::args::{Exclude, Folders, Options};
-use crate::{Outcome, place, say};
+use crate::{Outcome, place, say, tell};
 
 pub(crate) fn folders(options: &Options, change: &Folders) -> Result<Outcome> {
     let state = place::folder(options)?;
@@ -164,7 +164,7 @@ fn told(options: &Options, line: &str) -> Result<()> {
     if options.json {
         say(&json!({ "event": "done", "note": line }).to_string());
     } else {
-        say(line);
+        tell(line);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use berth_session::{Goal, LaptopEnd};
 use serde_json::json;
 
 use crate::args::Options;
+use crate::backup::LOOKING;
 use crate::hands::Hands;
 use crate::{Outcome, place, say, tell};
 
@@ -21,7 +22,7 @@ pub(crate) fn run(options: &Options, code: &str) -> Result<Outcome> {
         name: hands.name.clone(),
     };
     if !options.json {
-        say("Looking for the hub ...");
+        say(LOOKING);
     }
     let left = hands.session(goal, None, None, &leave, &mut |_, _| {})?;
     let hub = match left.ended.session {
@@ -35,8 +36,8 @@ pub(crate) fn run(options: &Options, code: &str) -> Result<Outcome> {
         say(&json!({ "event": "paired", "hub": hub.name.as_str() }).to_string());
     } else {
         tell(&format!(
-            "Paired with {}. Next: `berth recovery-key`, and write it down; then `berth backup`, or leave it to `berth agent`.",
-            hub.name
+            "Paired with {} as {}. Next: `berth recovery-key`, and write it down; then `berth backup`, or leave it to `berth agent`.",
+            hub.name, hands.name
         ));
     }
     Ok(Outcome::Done)

@@ -19,7 +19,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use crate::args::Options;
-use crate::backup::on_signals;
+use crate::backup::{LOOKING, on_signals};
 use crate::hands::Hands;
 use crate::reading_names::{line, object, put_path, shown};
 use crate::{Outcome, clock};
@@ -94,6 +94,9 @@ fn read<T: Send>(options: &Options, work: impl FnOnce(&Repository, &Seen) -> Res
     let hubs = hands.hubs()?;
     let leave = Leave::new(hands.radio.waker());
     on_signals(&leave)?;
+    if !options.json && !hands.is_via() && io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr(), "{LOOKING}");
+    }
     let repository = Arc::clone(&hands.state.repository);
     let (worked, left) = read_back(
         repository.id(),
@@ -111,6 +114,9 @@ fn read<T: Send>(options: &Options, work: impl FnOnce(&Repository, &Seen) -> Res
         }
         Ok(RestoreError::Lost { location }) => {
             left.map_or_else(|error| error, |left| why_lost(&location, left))
+        }
+        Ok(RestoreError::NoRepository { .. }) => {
+            anyhow!("the hub holds nothing of this laptop yet: run `berth backup` first")
         }
         Ok(error) => {
             let advice = error.advice();

@@ -15,6 +15,10 @@ use textwrap::{Options, WordSplitter};
 /// Plain lines and JSON tell of progress this often.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
+/// Columns of a terminal's line that the bar before the words takes.
+#[cfg(test)]
+const BAR_COLUMNS: usize = 20;
+
 /// Weight of the newest second in the rate.
 const SMOOTHING: f64 = 0.3;
 
@@ -113,7 +117,7 @@ impl Report {
         self.estimate = Estimate::new(now);
         if !self.json && io::stderr().is_terminal() {
             let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("  [{bar:10}] {percent:>3} %  {wide_msg}");
+            let style = ProgressStyle::with_template("[{bar:10}] {percent:>3} %  {wide_msg}");
             bar.set_style(
                 style
                     .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -129,7 +133,8 @@ impl Report {
         if let Some(bar) = &self.bar {
             bar.set_length(progress.bytes_changed.max(1));
             bar.set_position(progress.bytes_acknowledged);
-            bar.set_message(in_words(progress, rate, seconds_left));
+            // A terminal of 80 columns has no room for more.
+            bar.set_message(stay_in_words(progress, rate, seconds_left));
             return;
         }
         if now < self.told_at + TELL_EVERY {
@@ -170,6 +175,18 @@ pub fn progress_fields(progress: &Progress, rate: f64, seconds_left: Option<f64>
 /// Where a visit is, for people: what matters most first, since a narrow terminal cuts the end off.
 #[must_use]
 pub fn in_words(progress: &Progress, rate: f64, seconds_left: Option<f64>) -> String {
+    let stay = stay_in_words(progress, rate, seconds_left);
+    if !progress.scanned {
+        return stay;
+    }
+    format!(
+        "{stay}, {} of {} files",
+        HumanCount(progress.files_done),
+        HumanCount(progress.files_changed),
+    )
+}
+
+fn stay_in_words(progress: &Progress, rate: f64, seconds_left: Option<f64>) -> String {
     if !progress.scanned {
         return format!(
             "looking: {} files, {}",
@@ -191,12 +208,10 @@ pub fn in_words(progress: &Progress, rate: f64, seconds_left: Option<f64>) -> St
         Some(_) | None => "almost done".into(),
     };
     format!(
-        "{stay}: {} of {}, {}/s, {} of {} files",
+        "{stay}: {} of {}, {}/s",
         bytes(progress.bytes_acknowledged),
         bytes(progress.bytes_changed),
         bytes(rate),
-        HumanCount(progress.files_done),
-        HumanCount(progress.files_changed),
     )
 }
 
@@ -256,6 +271,12 @@ mod tests {
         assert_eq!((rate, left), (5_000_000.0, Some(20.0)));
         assert!(
             in_words(&progress, rate, left).starts_with("you may leave in 20 s: 0 B of 100.00 MB, 5.00 MB/s")
+        );
+        (progress.bytes_changed, progress.bytes_acknowledged) = (999_990_000_000, 888_880_000_000);
+        let longest = stay_in_words(&progress, 99_990_000.0, Some(5_999.0));
+        assert!(
+            longest.len() + BAR_COLUMNS <= 80,
+            "a terminal of 80 columns cuts it off: {longest}"
         );
         assert_eq!([99.0, 100.0, 6_000.0].map(duration), ["99 s", "2 min", "2 h"]);
     }

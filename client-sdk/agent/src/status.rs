@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use crate::args::Options;
 use crate::{Outcome, clock, control, overdue, place, say, tell};
 
+/// A hub's name in the table of sets: all of it fits into 80 columns.
+const HUB_WIDTH_MAX: usize = 11;
+
 /// Reads what is kept, and tells of what cannot be read.
 fn records(folder: &Path) -> Result<Vec<HubRecord>> {
     if !folder.is_dir() {
@@ -59,7 +62,10 @@ pub(crate) fn status(options: &Options) -> Result<Outcome> {
         Some(None) => say("OVERDUE: there is no complete backup yet."),
         None => {}
     }
-    records.iter().for_each(show_hub);
+    let is_visiting = live
+        .as_ref()
+        .is_some_and(|live| live.get("doing") == Some(&"visiting".into()));
+    records.iter().for_each(|hub| show_hub(hub, is_visiting));
     Ok(Outcome::Done)
 }
 
@@ -78,8 +84,8 @@ fn doing(live: Option<&Value>) -> String {
     }
 }
 
-fn show_hub(hub: &HubRecord) {
-    let line = |what: &str, text: String| say(&format!("  {what:<16}  {text}"));
+fn show_hub(hub: &HubRecord, is_visiting: bool) {
+    let line = |what: &str, text: String| tell(&format!("  {what:<16}  {text}"));
     let set = |set: Option<&SetRecord>, at: &dyn Fn(&SetRecord) -> Option<i64>| match set {
         Some(set) => {
             let kind = match set.kind {
@@ -87,7 +93,7 @@ fn show_hub(hub: &HubRecord) {
                 Some(SetKind::Complete) | None => "",
             };
             format!(
-                "set {}{kind}, since {}",
+                "set {}{kind}, {}",
                 set.set,
                 at(set).map_or_else(|| "-".into(), when)
             )
@@ -99,7 +105,7 @@ fn show_hub(hub: &HubRecord) {
         "last complete",
         match hub.last_complete() {
             Some(last) => format!(
-                "set {} of {}: {} files, {}",
+                "set {}, {}: {} files, {}",
                 last.set,
                 last.created_at_ns
                     .or(last.sealed_at_ns())
@@ -125,7 +131,7 @@ fn show_hub(hub: &HubRecord) {
     if let Some(visit) = &hub.visit {
         line(
             "last visit",
-            format!("{}: {}", when(visit.ended_at_ns), end_words(visit)),
+            format!("{}: {}", when(visit.ended_at_ns), end_words(visit, is_visiting)),
         );
         if !matches!(visit.end, VisitEnd::Complete) && visit.bytes_changed > 0 {
             line(
@@ -141,9 +147,13 @@ fn show_hub(hub: &HubRecord) {
     }
 }
 
-fn end_words(visit: &VisitRecord) -> String {
+fn end_words(visit: &VisitRecord, is_visiting: bool) -> String {
     match &visit.end {
-        VisitEnd::UnderWay => format!("set {} has begun", visit.set),
+        VisitEnd::UnderWay if is_visiting => format!("set {} has begun", visit.set),
+        VisitEnd::UnderWay => format!(
+            "set {} was interrupted; the next visit tells what is safe",
+            visit.set
+        ),
         VisitEnd::Complete if visit.not_read > 0 => {
             format!("complete, {} files not read as they should be", visit.not_read)
         }
@@ -213,10 +223,10 @@ pub(crate) fn sets(options: &Options) -> Result<Outcome> {
         .map(|hub| hub.name.len())
         .max()
         .unwrap_or(0)
-        .clamp(3, 20);
+        .clamp(3, HUB_WIDTH_MAX);
     say(&format!(
-        "{:<width$}  {:>6}  {:<8}  {:<11}  {:<16}  {:<16}",
-        "HUB", "SET", "KIND", "STATE", "MADE", "UPSTREAM"
+        "{:<width$}  {:>6}  {:<8}  {:<11}  {:<16}  UPSTREAM",
+        "HUB", "SET", "KIND", "STATE", "MADE"
     ));
     for hub in &records {
         for set in &hub.sets {

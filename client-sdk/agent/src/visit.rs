@@ -20,6 +20,9 @@ use crate::clock;
 use crate::hands::Hands;
 use crate::priority::Prepare;
 
+/// Clocks of a laptop and a hub may be so far apart without a word: they are set by hand, or drift while off.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(600);
+
 /// What a visit backs up, and how.
 pub(crate) struct Job {
     /// Absolute.
@@ -73,7 +76,7 @@ pub(crate) fn run(
     if !job.roots.iter().any(|root| root.exists()) {
         let roots: Vec<String> = job.roots.iter().map(|root| root.display().to_string()).collect();
         bail!(
-            "nothing to back up: {} is not there; see `berth folders list`",
+            "nothing to back up, these are not there: {}; see `berth folders list`",
             roots.join(", ")
         );
     }
@@ -202,9 +205,13 @@ impl Keeper {
 
     /// The backup goes on: what is on the hub does not depend on it.
     fn not_kept(&mut self, error: &std::io::Error) {
-        self.notes.push(format!(
+        let note = format!(
             "`berth status` will not know of this visit: its record could not be written ({error}). Look at the disk."
-        ));
+        );
+        // The welcome and the end meet the same disk.
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     fn close(mut self, left: Left, took: Duration, leave: &Leave) -> Visited {
@@ -226,6 +233,9 @@ impl Keeper {
             };
             record.ended(&progress, kept, summary, clock::wall_ns());
             self.write(&record);
+            let sealed_at_ns = progress.set.and_then(|set| record.sealed_at_ns(set.0));
+            let apart = sealed_at_ns.and_then(|at_ns| clocks_apart(clock::wall_ns(), at_ns));
+            self.notes.extend(apart);
         }
         Visited {
             hub: self.hub(),
@@ -259,5 +269,33 @@ impl Visited {
             })),
             End::Failed(_) => None,
         }
+    }
+}
+
+/// What a person is told of two clocks that disagree; nanoseconds since 1970. Nothing depends on them but what people
+/// read, and what `restic forget` keeps.
+fn clocks_apart(laptop_ns: i64, hub_ns: i64) -> Option<String> {
+    let apart = Duration::from_nanos(laptop_ns.abs_diff(hub_ns));
+    let which = if laptop_ns > hub_ns { "ahead of" } else { "behind" };
+    (apart > CLOCKS_APART_MAX).then(|| {
+        format!(
+            "This laptop's clock is {:.1} h {which} the hub's: set the wrong one right. Backups bear the laptop's times.",
+            apart.as_secs_f64() / 3_600.0
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_are_an_hour_or_a_year_apart_are_told() {
+        let hour_ns = 3_600_000_000_000;
+        let told = |laptop_ns, hub_ns| clocks_apart(laptop_ns, hub_ns).unwrap_or_default();
+        assert_eq!(told(0, hour_ns / 10), "");
+        assert!(told(hour_ns, 0).contains("1.0 h ahead of the hub's"));
+        assert!(told(0, 8_760 * hour_ns).contains("8760.0 h behind the hub's"));
+        assert!(!told(i64::MIN, i64::MAX).is_empty());
     }
 }
