@@ -1,0 +1,155 @@
+//! What is advertised, and what is on its way to be.
+//!
+//! Place: commands and BlueZ's answers -> [`Advertising::handle`] -> [`Effect`], performed by [`crate::bluez`].
+//! Invariant: one advertisement at a time, and one call to BlueZ about it: what was wanted meanwhile comes after.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// How long to wait after the first failure to register; doubled with each more. Unregistering is not waited for, and
+/// adapters have few places.
+const REST_MIN: Duration = Duration::from_millis(200);
+
+/// Longest wait between two tries.
+const REST_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Advertise this, or nothing.
+    Want(Option<Bytes>),
+    /// BlueZ has answered [`Effect::Register`].
+    Registered(bool),
+    /// The rest is over.
+    Rested,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Register(Bytes),
+    /// End what was registered last.
+    Unregister,
+    /// Bring [`Input::Rested`] after this time.
+    Rest(Duration),
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Off,
+    Registering(Bytes),
+    On(Bytes),
+    Resting,
+}
+
+/// The adapter's advertisement. A new adapter gets a new one of these.
+#[derive(Debug, Default)]
+pub(crate) struct Advertising {
+    wanted: Option<Bytes>,
+    stage: Stage,
+    failures: u32,
+}
+
+impl Advertising {
+    pub(crate) fn handle(&mut self, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Want(wanted) => self.wanted = wanted,
+            Input::Registered(is_registered) => {
+                if let Stage::Registering(beacon) = std::mem::take(&mut self.stage) {
+                    self.registered(beacon, is_registered, out);
+                }
+            }
+            Input::Rested => self.stage = Stage::Off,
+        }
+        self.go_on(out);
+    }
+
+    fn registered(&mut self, beacon: Bytes, is_registered: bool, out: &mut Vec<Effect>) {
+        if is_registered {
+            self.failures = 0;
+            self.stage = Stage::On(beacon);
+        } else {
+            out.push(Effect::Rest(
+                REST_MIN.saturating_mul(1 << self.failures.min(16)).min(REST_MAX),
+            ));
+            self.failures = self.failures.saturating_add(1);
+            self.stage = Stage::Resting;
+        }
+    }
+
+    fn go_on(&mut self, out: &mut Vec<Effect>) {
+        match &self.stage {
+            Stage::Registering(_) | Stage::Resting => return,
+            Stage::On(beacon) if self.wanted.as_ref() == Some(beacon) => return,
+            Stage::On(_) => out.push(Effect::Unregister),
+            Stage::Off => {}
+        }
+        self.stage = match &self.wanted {
+            Some(beacon) => {
+                out.push(Effect::Register(beacon.clone()));
+                Stage::Registering(beacon.clone())
+            }
+            None => Stage::Off,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Bytes = Bytes::from_static(b"one");
+    const TWO: Bytes = Bytes::from_static(b"two");
+
+    fn after(it: &mut Advertising, input: Input) -> Vec<Effect> {
+        let mut out = Vec::new();
+        it.handle(input, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_new_beacon_ends_the_old_one_first() {
+        let mut it = Advertising::default();
+        assert_eq!(after(&mut it, Input::Want(Some(ONE))), [Effect::Register(ONE)]);
+        assert_eq!(after(&mut it, Input::Registered(true)), []);
+        assert_eq!(after(&mut it, Input::Want(Some(ONE))), []);
+        assert_eq!(
+            after(&mut it, Input::Want(Some(TWO))),
+            [Effect::Unregister, Effect::Register(TWO)]
+        );
+        assert_eq!(after(&mut it, Input::Registered(true)), []);
+        assert_eq!(after(&mut it, Input::Want(None)), [Effect::Unregister]);
+        assert_eq!(after(&mut it, Input::Want(None)), []);
+    }
+
+    #[test]
+    fn what_is_wanted_while_bluez_is_asked_comes_after_its_answer() {
+        let mut it = Advertising::default();
+        after(&mut it, Input::Want(Some(ONE)));
+        assert_eq!(after(&mut it, Input::Want(Some(TWO))), []);
+        assert_eq!(
+            after(&mut it, Input::Registered(true)),
+            [Effect::Unregister, Effect::Register(TWO)]
+        );
+        assert_eq!(after(&mut it, Input::Want(None)), []);
+        assert_eq!(after(&mut it, Input::Registered(true)), [Effect::Unregister]);
+    }
+
+    #[test]
+    fn a_refusal_is_tried_again_after_rests_that_grow_to_their_limit() {
+        let mut it = Advertising::default();
+        after(&mut it, Input::Want(Some(ONE)));
+        let mut rests = Vec::new();
+        for _ in 0..40 {
+            match after(&mut it, Input::Registered(false)).as_slice() {
+                [Effect::Rest(rest)] => rests.push(*rest),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(after(&mut it, Input::Rested), [Effect::Register(ONE)]);
+        }
+        assert!(rests.is_sorted() && rests[0] == REST_MIN && rests[39] == REST_MAX);
+        after(&mut it, Input::Registered(false));
+        assert_eq!(after(&mut it, Input::Want(None)), []);
+        assert_eq!(after(&mut it, Input::Rested), []);
+    }
+}
