@@ -17,9 +17,9 @@ use berth_agent::{Errand, LinkSource, Seen, read_back};
 use berth_bridge::{Effect, Input, Receiver};
 use berth_client_sdk::{ANSWER_MAX, OsSource, Reading, ReadingStep, VisitError};
 use berth_pairing::{Identity, Name, NoiseKey, Peer, Role};
-use berth_repository::Id;
+use berth_repository::{Id, KeyFile, KeyOwner, RecoveryKey, ScryptCost, Timestamp};
 use berth_restore::{
-    Depth, Existing, FolderSource, ObjectKind, ObjectSource, Repository, RestoreError, Snapshot,
+    Depth, Existing, FolderSource, LeftOut, ObjectKind, ObjectSource, Repository, RestoreError, Snapshot,
 };
 use berth_tests::compare::{Owners, assert_same};
 use berth_tests::corpus;
@@ -92,10 +92,21 @@ fn carry(
     }
 }
 
-/// Reads from the hub with `work`; what came of it, what was read, and how the visit went.
+/// Reads from the hub with `work`, by the recovery key.
 fn read<T: Send>(
     pair: &Pair,
     on_the_way: OnTheWay<'_>,
+    work: impl FnOnce(Repository) -> T + Send,
+) -> (Result<T, RestoreError>, Arc<Seen>, Result<Took, VisitError>) {
+    let key = pair.repository.recovery_key();
+    read_by(pair, on_the_way, |source| Repository::open(source, key), work)
+}
+
+/// Reads from the hub with `work`; what came of it, what was read, and how the visit went.
+fn read_by<T: Send>(
+    pair: &Pair,
+    on_the_way: OnTheWay<'_>,
+    open: impl FnOnce(LinkSource) -> Result<Repository, RestoreError> + Send,
     work: impl FnOnce(Repository) -> T + Send,
 ) -> (Result<T, RestoreError>, Arc<Seen>, Result<Took, VisitError>) {
     let (wake, woken) = mpsc::channel();
@@ -106,7 +117,6 @@ fn read<T: Send>(
         name: Name::reduce("desk"),
         beacon: None,
     };
-    let key = pair.repository.recovery_key().to_owned();
     let (worked, left) = read_back(
         pair.repository.id(),
         Arc::new(move || {
@@ -121,7 +131,7 @@ fn read<T: Send>(
         },
         |source: LinkSource| {
             let seen = source.seen();
-            (Repository::open(source, &key).map(work), seen)
+            (open(source).map(work), seen)
         },
     );
     let (result, seen) = worked.unwrap();
@@ -333,6 +343,159 @@ fn a_list_and_one_file_need_no_more_than_trees_and_that_file() {
     assert_eq!(found, all);
     assert_eq!(content, fs::read(&all[7]).unwrap());
     assert!(seen.bytes() < pack_bytes(&pair), "{} bytes", seen.bytes());
+}
+
+/// Two sets: of `first`, and of `first` and `second`.
+fn backed_up_twice() -> (Pair, PathBuf) {
+    let (mut pair, files) = backed_up(|files| {
+        fs::create_dir(files).unwrap();
+        fs::write(files.join("first"), "of the first set").unwrap();
+    });
+    fs::write(files.join("second"), "of the second set").unwrap();
+    pair.visit(Box::new(OsSource::new()), &[&files], Cut::Never);
+    (pair, files)
+}
+
+/// Objects of a kind in the hub's spool, as files.
+fn spooled(pair: &Pair, kind: ObjectKind) -> Vec<(Id, PathBuf)> {
+    let root = pair.spool_repository();
+    let listed = FolderSource::new(&root).list(kind).unwrap();
+    let path = |id: Id| root.join(kind.folder()).join(id.to_string());
+    listed.into_iter().map(|(id, _)| (id, path(id))).collect()
+}
+
+/// Runs `then` with a file of the spool cut short, with a bit of it flipped, and with garbage in its place.
+fn with_each_damage(path: &Path, mut then: impl FnMut()) {
+    let whole = fs::read(path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damage in [&whole[..whole.len() / 2], &flipped, b"{}", b""] {
+        // Objects of the spool are read-only.
+        fs::remove_file(path).unwrap();
+        fs::write(path, damage).unwrap();
+        then();
+    }
+    fs::write(path, whole).unwrap();
+}
+
+fn names(left_out: &[LeftOut]) -> Vec<(ObjectKind, Id)> {
+    left_out.iter().map(|object| (object.kind, object.id)).collect()
+}
+
+#[test]
+fn a_damaged_snapshot_costs_only_its_own_set() {
+    let (pair, files) = backed_up_twice();
+    for (damaged, path) in spooled(&pair, ObjectKind::Snapshot) {
+        with_each_damage(&path, || {
+            let into = tempfile::tempdir().unwrap();
+            let (read, _, left) = read(&pair, &mut honest, |repository| {
+                assert_eq!(repository.snapshots().unwrap().len(), 1);
+                let other = latest(&repository);
+                let report = repository.restore(&other, &[], into.path(), Existing::Keep, &|_| {});
+                (other.id, report.unwrap(), repository.left_out())
+            });
+            left.unwrap();
+            let (other, report, left_out) = read.unwrap();
+            assert_ne!(other, damaged);
+            assert!(report.is_whole(), "{:#?}", report.problems);
+            assert!(within(into.path(), &files.join("first")).exists());
+            assert_eq!(names(&left_out), [(ObjectKind::Snapshot, damaged)]);
+        });
+    }
+}
+
+#[test]
+fn a_damaged_index_file_costs_only_the_files_that_no_other_finds() {
+    let (pair, files) = backed_up_twice();
+    let mut partly = 0;
+    for (damaged, path) in spooled(&pair, ObjectKind::Index) {
+        with_each_damage(&path, || {
+            let into = tempfile::tempdir().unwrap();
+            let (read, _, left) = read(&pair, &mut honest, |repository| {
+                let report =
+                    repository.restore(&latest(&repository), &[], into.path(), Existing::Keep, &|_| {});
+                (report, repository.left_out())
+            });
+            left.unwrap();
+            let (report, left_out) = read.unwrap();
+            assert_eq!(names(&left_out), [(ObjectKind::Index, damaged)]);
+            // Without the second set's own index not even its root is found.
+            let Ok(report) = report else {
+                return;
+            };
+            partly += 1;
+            let missing: Vec<&Path> = report.problems.iter().map(|one| one.path.as_path()).collect();
+            assert_eq!(missing, [files.join("first")]);
+            let second = fs::read(within(into.path(), &files.join("second")));
+            assert_eq!(second.unwrap(), b"of the second set");
+        });
+    }
+    assert!(partly > 0, "no index file is the first set's alone");
+}
+
+#[test]
+fn a_damaged_key_file_costs_nothing_while_another_or_the_master_key_opens() {
+    let (pair, _) = backed_up_twice();
+    let (first, path) = spooled(&pair, ObjectKind::Key).pop().unwrap();
+    let folder = path.parent().unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let owner = KeyOwner {
+        created: Timestamp::default(),
+        username: String::new(),
+        hostname: String::new(),
+    };
+    let recovery = RecoveryKey::parse(pair.repository.recovery_key()).unwrap();
+    let other = KeyFile::create(
+        pair.repository.key(),
+        &recovery,
+        ScryptCost::CHEAPEST,
+        &owner,
+        &mut rng,
+    )
+    .unwrap();
+    let open = || {
+        let source = FolderSource::new(pair.spool_repository());
+        Repository::open(source, pair.repository.recovery_key())
+    };
+    with_each_damage(&path, || {
+        let error = open().err().unwrap();
+        assert!(matches!(&error, RestoreError::Unreadable { source, .. }
+            if source.to_string().contains(&first.to_string())));
+        let source = FolderSource::new(pair.spool_repository());
+        let repository = Repository::open_by_master_key(source, pair.repository.key()).unwrap();
+        assert_eq!(repository.snapshots().unwrap().len(), 2);
+        fs::write(folder.join(other.id.to_string()), &other.bytes).unwrap();
+        assert_eq!(open().unwrap().snapshots().unwrap().len(), 2);
+        fs::remove_file(folder.join(other.id.to_string())).unwrap();
+    });
+}
+
+#[test]
+fn snapshots_that_are_listed_and_not_given_are_named() {
+    let (pair, _) = backed_up_twice();
+    let mut fetches = 0;
+    let mut withhold = |message: ToLaptop| match message {
+        ToLaptop::Fetched { .. } => {
+            fetches += 1;
+            // The config comes first.
+            Some(if fetches > 1 { ToLaptop::Missing } else { message })
+        }
+        message => Some(message),
+    };
+    let key = pair.repository.key().clone();
+    let (read, _, left) = read_by(
+        &pair,
+        &mut withhold,
+        |source| Repository::open_by_master_key(source, &key),
+        |repository| (repository.snapshots().unwrap(), repository.left_out()),
+    );
+    left.unwrap();
+    let (snapshots, left_out) = read.unwrap();
+    assert_eq!(snapshots, []);
+    let of_spool = spooled(&pair, ObjectKind::Snapshot).into_iter();
+    let mut all: Vec<_> = of_spool.map(|(id, _)| (ObjectKind::Snapshot, id)).collect();
+    all.sort_unstable();
+    assert_eq!(names(&left_out), all);
 }
 
 /// What a hub can do to an answer.

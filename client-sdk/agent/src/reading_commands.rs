@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use berth_agent::{Leave, Left, Seen, bytes, read_back, wrapped};
 use berth_radio::{Radio, Time};
-use berth_restore::{Depth, Existing, Progress, Report, Repository, RestoreError, Snapshot};
+use berth_restore::{
+    Depth, Existing, LeftOut, ObjectKind, Progress, Report, Repository, RestoreError, Snapshot,
+};
 use berth_session::Goal;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
@@ -104,10 +106,16 @@ fn read<T: Send>(options: &Options, work: impl FnOnce(&Repository, &Seen) -> Res
         |begin| hands.session(Goal::Visit { hubs }, None, Some(begin), &leave, &mut |_, _| {}),
         |source| {
             let seen = source.seen();
-            work(&Repository::open(source, repository.recovery_key())?, &seen)
+            let opened = match Repository::open_by_master_key(source, repository.key()) {
+                Ok(opened) => opened,
+                Err(error) => return (Err(error.into()), Vec::new()),
+            };
+            let worked = work(&opened, &seen);
+            (worked, opened.left_out())
         },
     );
-    let worked = worked.map_err(|_| anyhow!("reading failed in a way that it never should"))?;
+    let (worked, left_out) = worked.map_err(|_| anyhow!("reading failed in a way that it never should"))?;
+    warn_of(&left_out);
     worked.map_err(|error| match error.downcast::<RestoreError>() {
         Ok(RestoreError::Lost { .. }) if leave.is_asked() => {
             anyhow!("stopped. Do the same again: it goes on where it stopped.")
@@ -126,6 +134,21 @@ fn read<T: Send>(options: &Options, work: impl FnOnce(&Repository, &Seen) -> Res
     })
 }
 
+/// Names what the hub holds damaged.
+fn warn_of(left_out: &[LeftOut]) {
+    let mut problems = io::stderr().lock();
+    // Whoever does not listen any more is left in peace.
+    for object in left_out.iter().take(SHOWN_MAX) {
+        let _ = writeln!(problems, "{object}");
+    }
+    if left_out.len() > SHOWN_MAX {
+        let _ = writeln!(problems, "and {} more", left_out.len() - SHOWN_MAX);
+    }
+    if !left_out.is_empty() {
+        let _ = writeln!(problems, "{}", LeftOut::ADVICE);
+    }
+}
+
 /// What the person is told when the session ended before its time.
 fn why_lost(location: &str, left: Left) -> anyhow::Error {
     match left.ended.visit {
@@ -140,7 +163,7 @@ pub(crate) fn ls(options: &Options, args: &Ls) -> Result<Outcome> {
     let top = args.path.clone().unwrap_or_else(|| PathBuf::from("/"));
     let zone = jiff::tz::TimeZone::system();
     read(options, |repository, seen| {
-        let snapshot = snapshot(repository, args.set, seen)?;
+        let (snapshot, outcome) = snapshot(repository, args.set, seen)?;
         let mut output = BufWriter::new(io::stdout().lock());
         let mut written = Ok(());
         let mut is_first = true;
@@ -165,21 +188,21 @@ pub(crate) fn ls(options: &Options, args: &Ls) -> Result<Outcome> {
         if json {
             written = written.and_then(|()| output.write_all(b"\n]\n"));
         }
-        unless_closed(written.and_then(|()| output.flush()))
-    })?;
-    Ok(Outcome::Done)
+        unless_closed(written.and_then(|()| output.flush()))?;
+        Ok(outcome)
+    })
 }
 
 /// `berth cat`.
 pub(crate) fn cat(options: &Options, args: &Cat) -> Result<Outcome> {
     read(options, |repository, seen| {
-        let snapshot = snapshot(repository, args.set, seen)?;
+        let (snapshot, outcome) = snapshot(repository, args.set, seen)?;
         match repository.cat(&snapshot, &args.path, &mut io::stdout().lock()) {
-            Err(RestoreError::Output(error)) => unless_closed(Err(error)),
-            read => Ok(read.map(|_| ())?),
+            Err(RestoreError::Output(error)) => unless_closed(Err(error))?,
+            read => drop(read?),
         }
-    })?;
-    Ok(Outcome::Done)
+        Ok(outcome)
+    })
 }
 
 /// Whoever closes the pipe has enough.
@@ -200,14 +223,14 @@ pub(crate) fn restore(options: &Options, args: &Restore) -> Result<Outcome> {
     };
     let teller = Teller::new(began, options.json);
     let restored = read(options, |repository, seen| {
-        let snapshot = snapshot(repository, args.set, seen)?;
+        let (snapshot, outcome) = snapshot(repository, args.set, seen)?;
         teller.say("Reading what is in the set.");
         let told = |progress| teller.tell(progress, seen);
-        let report = repository.restore(&snapshot, &args.path, &args.to, existing, &told)?;
-        Ok((report, set_number(&snapshot), seen.bytes()))
+        let report = repository.restore(&snapshot, &args.path, &args.to, existing, &told);
+        teller.end();
+        Ok((report?, set_number(&snapshot), seen.bytes(), outcome))
     });
-    teller.end();
-    let (report, set, bytes_read) = restored?;
+    let (report, set, bytes_read, outcome) = restored?;
     let seconds = clock::now().saturating_sub(began).as_secs_f64();
     let mut output = io::stdout().lock();
     let written = if options.json {
@@ -217,7 +240,7 @@ pub(crate) fn restore(options: &Options, args: &Restore) -> Result<Outcome> {
     };
     unless_closed(written)?;
     Ok(if report.is_whole() {
-        Outcome::Done
+        outcome
     } else {
         Outcome::SomeNotRead
     })
@@ -308,37 +331,59 @@ fn tell_person(
     Ok(())
 }
 
-/// The snapshot of a set: that of the hub that is read from, where other hubs' sets of this number are there too.
-fn snapshot(repository: &Repository, set: SetName, seen: &Seen) -> Result<Snapshot> {
+/// The snapshot of a set: that of the hub that is read from, where other hubs' sets of this number are there too. And
+/// [`Outcome::SomeNotRead`] where one that can't be read may be what was asked for.
+fn snapshot(repository: &Repository, set: SetName, seen: &Seen) -> Result<(Snapshot, Outcome)> {
     let mut sets: Vec<(u64, Snapshot)> = repository
         .snapshots()?
         .into_iter()
         .filter_map(|snapshot| Some((set_number(&snapshot)?, snapshot)))
         .collect();
+    let left_out = repository.left_out();
+    let is_all = !left_out.iter().any(|object| object.kind == ObjectKind::Snapshot);
     let hub = seen.hub().unwrap_or_default();
     let of_hub = format!("hub:{hub}");
-    if sets.iter().any(|(_, snapshot)| snapshot.tags.contains(&of_hub)) {
+    let has_own = sets.iter().any(|(_, snapshot)| snapshot.tags.contains(&of_hub));
+    if has_own {
         sets.retain(|(_, snapshot)| snapshot.tags.contains(&of_hub));
     }
     sets.sort_by_key(|(number, snapshot)| (*number, snapshot.time));
-    let found = match set {
-        SetName::Number(wanted) => sets.iter().rfind(|(number, _)| *number == wanted),
-        SetName::Latest => sets
-            .iter()
-            .rfind(|(_, snapshot)| snapshot.tags.iter().any(|tag| tag == "complete")),
+    let (found, is_certain) = match set {
+        SetName::Number(wanted) => {
+            let found = sets.iter().rfind(|(number, _)| *number == wanted);
+            (found, is_all || has_own)
+        }
+        SetName::Latest => {
+            let is_complete = |snapshot: &Snapshot| snapshot.tags.iter().any(|tag| tag == "complete");
+            let found = sets.iter().rfind(|(_, snapshot)| is_complete(snapshot));
+            (found, is_all)
+        }
     };
-    if let Some((_, snapshot)) = found {
-        return Ok(snapshot.clone());
+    if let Some((number, snapshot)) = found {
+        if is_certain {
+            return Ok((snapshot.clone(), Outcome::Done));
+        }
+        let _ = writeln!(
+            io::stderr(),
+            "took set {number}; the one asked for may be among those that can't be read"
+        );
+        return Ok((snapshot.clone(), Outcome::SomeNotRead));
     }
+    let readable = if is_all { "" } else { " that can be read" };
     let Some((newest, _)) = sets.last() else {
-        bail!("the hub {hub} holds no set of this laptop. Run `berth backup` first.");
+        if is_all {
+            bail!("the hub {hub} holds no set of this laptop. Run `berth backup` first.");
+        }
+        bail!(
+            "the hub {hub} holds no set of this laptop that can be read. Run `berth backup` for a new one."
+        );
     };
     match set {
-        SetName::Number(wanted) => {
-            bail!("the hub {hub} holds no set {wanted}; the newest is {newest}. `berth sets` shows all.")
-        }
+        SetName::Number(wanted) => bail!(
+            "the hub {hub} holds no set {wanted}{readable}; the newest is {newest}. `berth sets` shows all."
+        ),
         SetName::Latest => bail!(
-            "the hub {hub} holds no complete set. The newest partial one is {newest}: name it by its number."
+            "the hub {hub} holds no complete set{readable}. The newest partial one is {newest}: name it by its number."
         ),
     }
 }

@@ -227,3 +227,35 @@ fn a_damaged_memory_of_the_hub_costs_a_rebuild_and_nothing_else() {
     assert_eq!(code, Some(0));
     assert!(summary["bytes_sent"].as_u64() < Some(256 * 1024), "{summary}");
 }
+
+/// The files of a folder of the one repository in the hub's spool.
+fn spooled(desk: &Desk, folder: &str) -> Vec<PathBuf> {
+    let entries = |path: PathBuf| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let laptop = entries(desk.state.with_file_name("hub").join("laptops"))
+        .next()
+        .unwrap();
+    entries(laptop.join("repository").join(folder)).collect()
+}
+
+#[test]
+fn a_damaged_snapshot_is_named_and_costs_only_its_own_set() {
+    let desk = Desk::new(1);
+    let sets = [desk.back_up(), desk.back_up()].map(|(_, summary)| summary["set"].to_string());
+    for path in [spooled(&desk, "keys"), spooled(&desk, "snapshots")].map(|mut paths| paths.remove(0)) {
+        fs::remove_file(&path).unwrap();
+        fs::write(path, "no longer what it was").unwrap();
+    }
+    let into = desk.state.with_file_name("restored");
+    let restore = |set: &str| {
+        let output = desk.run(&["restore", set, "--to", path(&into)]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.matches("can't read the snapshot ").count(), 1, "{said}");
+        assert!(said.contains("`berthctl verify`"), "{said}");
+        output.status.code()
+    };
+    let mut codes = sets.map(|set| restore(&set));
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(1)]);
+    // The newest may be the one that can't be read.
+    assert_eq!(restore("latest"), Some(3));
+}

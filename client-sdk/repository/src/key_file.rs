@@ -77,8 +77,12 @@ pub struct KeyOwner {
 /// A file of `keys/`, named by its SHA-256. A repository may have several, each with its own password.
 #[derive(Serialize, Deserialize)]
 pub struct KeyFile {
+    // rustic leaves these three out where it does not know them.
+    #[serde(default)]
     created: Timestamp,
+    #[serde(default)]
     username: String,
+    #[serde(default)]
     hostname: String,
     kdf: String,
     #[serde(rename = "N")]

@@ -1,20 +1,23 @@
-//! The only place that knows `rustic_core`: it decodes keys, snapshots, index, trees and chunks.
+//! The only place that knows `rustic_core`: it decodes snapshots, index, trees and chunks.
 //!
 //! Place: [`ObjectSource`] -> [`ReadAhead`] -> `rustic_core`'s backend -> [`Engine`], in our own types.
 //! Invariant: nothing is written and no cache is made; what `rustic_core` panics on is an error here; a chunk or a tree
-//! whose content is not what its id says is an error too (a source that lies can give the bytes of another one).
+//! whose content is not what its id says is an error too (a source that lies can give the bytes of another one). A
+//! snapshot, index or key file that can't be read is left out, and never without a [`LeftOut`].
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use berth_repository::Id;
+use berth_repository::{Id, IndexFile, KeyError, KeyFile, MasterKey, open_file};
 use bytes::Bytes;
 use rustic_core::repofile::{BlobType, Node, NodeType, SnapshotFile, Tree};
 use rustic_core::{
@@ -25,7 +28,7 @@ use rustic_core::{
 
 use crate::ahead::{Place, ReadAhead};
 use crate::repository::{Finding, Severity, Snapshot};
-use crate::{Entry, ExtendedAttribute, Kind, ObjectKind, ObjectSource, RestoreError, Time};
+use crate::{Entry, ExtendedAttribute, Kind, LeftOut, ObjectKind, ObjectSource, RestoreError, Time};
 
 /// Chunks that are read ahead: enough to bridge the pauses of a disk that is written to.
 const CHUNKS_AHEAD_BYTES_MAX: u64 = 24 << 20;
@@ -33,35 +36,46 @@ const CHUNKS_AHEAD_BYTES_MAX: u64 = 24 << 20;
 /// Trees that are read ahead.
 const TREES_AHEAD_BYTES_MAX: u64 = 4 << 20;
 
+const OTHER_CONTENT: &str = "its content is not what its name says";
+
 /// An open repository with its whole index in memory (about 60 bytes a chunk).
 pub(crate) struct Engine {
     repository: Repository<IndexedFullStatus>,
     backend: Arc<Backend>,
 }
 
-/// Opens with a password. Reads config and key files, nothing else.
+/// Opens with a password. Reads key files and config, nothing else.
 pub(crate) fn open(source: Arc<dyn ObjectSource>, password: &str) -> Result<Opening, RestoreError> {
-    let backend = Arc::new(Backend::new(source));
-    let configs = match backend.list(ObjectKind::Config) {
-        Ok(configs) => configs,
-        Err(error) => return Err(backend.unreadable("the repository", Box::new(error))),
+    let backend = Backend::of_repository(source)?;
+    let keys = match backend.list(ObjectKind::Key) {
+        Ok(keys) => keys,
+        Err(error) => return Err(backend.unreadable("the key files", Box::new(error))),
     };
-    let location = backend.source.location();
-    if configs.is_empty() {
-        return Err(RestoreError::NoRepository { location });
-    }
-    let backends = RepositoryBackends::new(Arc::new(Handle(Arc::clone(&backend))), None);
-    match guarded(|| unlock(&backends, &Credentials::password(password))) {
-        Ok(repository) => Ok(Opening {
-            backends,
-            repository,
-            backend,
-        }),
-        Err(Failure::Rustic(error)) if error.is_incorrect_password() => {
-            Err(RestoreError::WrongKey { location })
+    for (id, _) in keys {
+        let read = backend.read(ObjectKind::Key, id, None);
+        match read.map(|bytes| (KeyFile::open(&bytes, password), Id::of(&bytes) == id)) {
+            Ok((Ok(key), _)) => return Opening::new(backend, key),
+            // Of another password.
+            Ok((Err(KeyError::WrongPassword), true)) => {}
+            Ok((Err(_), false)) => backend.leave_out(ObjectKind::Key, id, &OTHER_CONTENT)?,
+            Ok((Err(error), true)) => backend.leave_out(ObjectKind::Key, id, &error)?,
+            Err(error) => backend.leave_out(ObjectKind::Key, id, &error)?,
         }
-        Err(failure) => Err(backend.unreadable("the repository", failure.into())),
     }
+    match backend.left_out().pop() {
+        Some(damaged) => Err(backend.unreadable("the repository", Box::new(damaged))),
+        None => Err(RestoreError::WrongKey {
+            location: backend.source.location(),
+        }),
+    }
+}
+
+/// Opens without a key file. Reads the config, nothing else.
+pub(crate) fn open_by_master_key(
+    source: Arc<dyn ObjectSource>,
+    key: MasterKey,
+) -> Result<Opening, RestoreError> {
+    Opening::new(Backend::of_repository(source)?, key)
 }
 
 fn unlock(backends: &RepositoryBackends, key: &Credentials) -> RusticResult<Repository<OpenStatus>> {
@@ -73,19 +87,61 @@ pub(crate) struct Opening {
     backends: RepositoryBackends,
     repository: Repository<OpenStatus>,
     backend: Arc<Backend>,
+    key: MasterKey,
 }
 
 impl Opening {
+    fn new(backend: Backend, key: MasterKey) -> Result<Self, RestoreError> {
+        let backend = Arc::new(backend);
+        let handle = Handle {
+            backend: Arc::clone(&backend),
+            key: key.clone(),
+        };
+        let backends = RepositoryBackends::new(Arc::new(handle), None);
+        match guarded(|| unlock(&backends, &Credentials::Masterkey(foreign_key(&key)))) {
+            Ok(repository) => Ok(Self {
+                backends,
+                repository,
+                backend,
+                key,
+            }),
+            Err(failure) => Err(backend.unreadable("the repository", failure.into())),
+        }
+    }
+
+    /// One by one, so that one that can't be read costs no other.
     pub(crate) fn snapshots(&self) -> Result<Vec<Snapshot>, RestoreError> {
-        let files = guarded(|| self.repository.get_all_snapshots())
-            .map_err(|failure| self.backend.unreadable("the snapshots", failure.into()))?;
-        Ok(files.into_iter().map(snapshot).collect())
+        let listed = self
+            .backend
+            .list(ObjectKind::Snapshot)
+            .map_err(|error| self.backend.unreadable("the snapshots", Box::new(error)))?;
+        let mut snapshots = Vec::with_capacity(listed.len());
+        for (id, _) in listed {
+            match self.snapshot(id) {
+                Ok(one) => snapshots.push(one),
+                Err(why) => self.backend.leave_out(ObjectKind::Snapshot, id, &why)?,
+            }
+        }
+        Ok(snapshots)
+    }
+
+    fn snapshot(&self, id: Id) -> Result<Snapshot, Cause> {
+        let bytes = self.backend.whole(ObjectKind::Snapshot, id)?;
+        let file = serde_json::from_slice(&open_file(&self.key, &bytes)?)?;
+        Ok(snapshot(id, file))
+    }
+
+    /// What could not be read up to now and was done without.
+    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
+        self.backend.left_out()
     }
 
     pub(crate) fn check(&self, read_data: bool) -> Result<Vec<Finding>, RestoreError> {
+        let snapshots = self.snapshots()?;
+        let trees = snapshots.iter().map(|snapshot| of_blob(snapshot.tree)).collect();
         let results = guarded(|| {
             self.repository
-                .check(CheckOptions::default().read_data(read_data))
+                .check_with_trees(CheckOptions::default().read_data(read_data), trees)
         })
         .map_err(|failure| self.backend.unreadable("the repository", failure.into()))?;
         let finding = |(level, error)| {
@@ -97,13 +153,22 @@ impl Opening {
             };
             Finding { severity, text }
         };
-        Ok(results.0.into_iter().map(finding).collect())
+        let left_out = self.left_out().into_iter().map(|object| Finding {
+            severity: match object.kind {
+                // Another one has opened the repository.
+                ObjectKind::Key => Severity::Warning,
+                _ => Severity::Error,
+            },
+            text: object.to_string(),
+        });
+        Ok(results.0.into_iter().map(finding).chain(left_out).collect())
     }
 
     /// Reads the whole index. `self` stays usable: indexing consumes a `rustic_core` repository, so a second one is
     /// opened, by master key, which spares the slow key derivation.
     pub(crate) fn index(&self) -> Result<Engine, RestoreError> {
-        guarded(|| unlock(&self.backends, &Credentials::Masterkey(self.repository.key()))?.to_indexed())
+        let key = Credentials::Masterkey(foreign_key(&self.key));
+        guarded(|| unlock(&self.backends, &key)?.to_indexed())
             .map(|repository| Engine {
                 repository,
                 backend: Arc::clone(&self.backend),
@@ -165,7 +230,7 @@ impl Engine {
 
     /// Size of a chunk's content in bytes, if the index knows.
     pub(crate) fn chunk_size_bytes(&self, id: Id) -> Option<u32> {
-        let id = DataId::from(BlobId::from(foreign(id)));
+        let id: DataId = of_blob(id);
         let entry = guarded(|| self.repository.get_index_entry(&id)).ok()?;
         Some(entry.data_length())
     }
@@ -185,12 +250,12 @@ impl Engine {
         if Id::of(&bytes) == id {
             Ok(bytes)
         } else {
-            Err("its content is not what its name says".into())
+            Err(OTHER_CONTENT.into())
         }
     }
 
     fn place<T: PackedId>(&self, id: Id) -> Option<Place> {
-        let id = T::from(BlobId::from(foreign(id)));
+        let id: T = of_blob(id);
         let entry = guarded(|| self.repository.get_index_entry(&id)).ok()?;
         let start = u64::from(entry.location.offset);
         Some(Place {
@@ -236,6 +301,24 @@ fn foreign(id: Id) -> rustic_core::Id {
     rustic_core::Id::new(*id.as_bytes())
 }
 
+fn of_blob<T: PackedId>(id: Id) -> T {
+    T::from(BlobId::from(foreign(id)))
+}
+
+fn foreign_key(key: &MasterKey) -> rustic_core::repofile::MasterKey {
+    let bytes = key.to_bytes();
+    let (encrypt, mac) = bytes.split_at(32);
+    let (k, r) = mac.split_at(16);
+    // Their type of `mac` has no public name; `default` draws a random key.
+    let mut foreign = rustic_core::repofile::MasterKey {
+        encrypt: encrypt.to_vec(),
+        ..Default::default()
+    };
+    foreign.mac.k = k.to_vec();
+    foreign.mac.r = r.to_vec();
+    foreign
+}
+
 /// Their hexadecimal form is the only public way to the bytes.
 fn ours(id: &rustic_core::Id) -> Id {
     Id::from_hex(&id.to_hex()).expect("64 lower-case hexadecimal digits")
@@ -249,9 +332,9 @@ fn time(timestamp: jiff::Timestamp) -> Time {
     }
 }
 
-fn snapshot(file: SnapshotFile) -> Snapshot {
+fn snapshot(id: Id, file: SnapshotFile) -> Snapshot {
     Snapshot {
-        id: ours(&file.id),
+        id,
         time: time(file.time.timestamp()),
         tree: ours(&file.tree),
         tags: file.tags.into_iter().cloned().collect(),
@@ -324,15 +407,26 @@ struct Backend {
     chunks: ReadAhead,
     trees: ReadAhead,
     is_lost: AtomicBool,
+    /// Why an object was done without.
+    left_out: Mutex<BTreeMap<(ObjectKind, Id), String>>,
 }
 
 impl Backend {
-    fn new(source: Arc<dyn ObjectSource>) -> Self {
-        Self {
+    /// Fails where there is no repository in `source`.
+    fn of_repository(source: Arc<dyn ObjectSource>) -> Result<Self, RestoreError> {
+        let backend = Self {
             chunks: ReadAhead::new(Arc::clone(&source), CHUNKS_AHEAD_BYTES_MAX),
             trees: ReadAhead::new(Arc::clone(&source), TREES_AHEAD_BYTES_MAX),
             source,
             is_lost: AtomicBool::new(false),
+            left_out: Mutex::default(),
+        };
+        match backend.list(ObjectKind::Config) {
+            Ok(configs) if configs.is_empty() => Err(RestoreError::NoRepository {
+                location: backend.source.location(),
+            }),
+            Ok(_) => Ok(backend),
+            Err(error) => Err(backend.unreadable("the repository", Box::new(error))),
         }
     }
 
@@ -352,6 +446,37 @@ impl Backend {
             }
         }
         self.noted(self.source.read(kind, id, range))
+    }
+
+    /// An object that has the content that its name says.
+    fn whole(&self, kind: ObjectKind, id: Id) -> io::Result<Bytes> {
+        let bytes = self.read(kind, id, None)?;
+        if Id::of(&bytes) == id {
+            Ok(bytes)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, OTHER_CONTENT))
+        }
+    }
+
+    /// Takes down that an object can't be read, and goes on without it.
+    fn leave_out(&self, kind: ObjectKind, id: Id, why: &dyn Display) -> Result<(), RestoreError> {
+        if self.is_lost.load(Ordering::Relaxed) {
+            let location = self.source.location();
+            return Err(RestoreError::Lost { location });
+        }
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.insert((kind, id), why.to_string());
+        Ok(())
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let object = |((kind, id), why): (&(ObjectKind, Id), &String)| LeftOut {
+            kind: *kind,
+            id: *id,
+            why: why.clone(),
+        };
+        left_out.iter().map(object).collect()
     }
 
     fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
@@ -375,18 +500,41 @@ impl Backend {
     }
 }
 
-#[derive(Clone)]
-struct Handle(Arc<Backend>);
+struct Handle {
+    backend: Arc<Backend>,
+    key: MasterKey,
+}
 
 impl Handle {
     fn read(&self, kind: FileType, id: &rustic_core::Id, range: Option<Range<u64>>) -> RusticResult<Bytes> {
-        let wrong = |error: io::Error| {
-            RusticError::with_source(ErrorKind::Backend, "can't read `{kind}` `{id}`", error)
-                .attach_context("kind", kind.dirname())
-                .attach_context("id", id.to_hex().as_str())
-        };
-        self.0.read(object_kind(kind), ours(id), range).map_err(wrong)
+        self.backend
+            .read(object_kind(kind), ours(id), range)
+            .map_err(|error| cant_read(kind, id, error))
     }
+
+    /// An index file; an empty one in the place of one that can't be read, as `rustic_core` reads all or none.
+    fn index(&self, id: &rustic_core::Id) -> RusticResult<Bytes> {
+        let wrong = |error: Cause| cant_read(FileType::Index, id, error);
+        let why: Cause = match self.backend.whole(ObjectKind::Index, ours(id)) {
+            Ok(bytes) => match self.key.open(&bytes) {
+                Ok(_) => return Ok(bytes),
+                Err(error) => error.into(),
+            },
+            Err(error) => error.into(),
+        };
+        self.backend
+            .leave_out(ObjectKind::Index, ours(id), &why)
+            .map_err(|error| wrong(error.into()))?;
+        // It never leaves this process: the nonce need not be fresh.
+        let empty = IndexFile::default().seal(&self.key, [0; 16]);
+        Ok(empty.map_err(|error| wrong(error.into()))?.bytes.into())
+    }
+}
+
+fn cant_read(kind: FileType, id: &rustic_core::Id, error: impl Into<Cause>) -> Box<RusticError> {
+    RusticError::with_source(ErrorKind::Backend, "can't read `{kind}` `{id}`", error)
+        .attach_context("kind", kind.dirname())
+        .attach_context("id", id.to_hex().as_str())
 }
 
 const fn object_kind(kind: FileType) -> ObjectKind {
@@ -401,11 +549,11 @@ const fn object_kind(kind: FileType) -> ObjectKind {
 
 impl ReadBackend for Handle {
     fn location(&self) -> String {
-        self.0.source.location()
+        self.backend.source.location()
     }
 
     fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(rustic_core::Id, u32)>> {
-        let objects = self.0.list(object_kind(kind)).map_err(|error| {
+        let objects = self.backend.list(object_kind(kind)).map_err(|error| {
             RusticError::with_source(ErrorKind::Backend, "can't list the repository", error)
         })?;
         let is_size_needed = matches!(kind, FileType::Pack);
@@ -424,7 +572,10 @@ impl ReadBackend for Handle {
     }
 
     fn read_full(&self, kind: FileType, id: &rustic_core::Id) -> RusticResult<Bytes> {
-        self.read(kind, id, None)
+        match kind {
+            FileType::Index => self.index(id),
+            _ => self.read(kind, id, None),
+        }
     }
 
     fn read_partial(

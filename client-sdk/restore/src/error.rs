@@ -4,6 +4,10 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use berth_repository::Id;
+
+use crate::ObjectKind;
+
 /// Ends the whole operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -74,15 +78,43 @@ impl RestoreError {
         match self {
             Self::WrongKey { .. } => "Check the recovery key. Every group of it counts, case too.",
             Self::NoRepository { .. } => "Name the folder that holds `config`, `keys`, `data`.",
-            Self::Unreadable { .. } => {
-                "Run a check with data. What is damaged here may be whole on the other side: try hub and upstream."
-            }
+            Self::Unreadable { .. } => LeftOut::ADVICE,
             Self::Lost { .. } => "Do the same again: it goes on where it stopped.",
             Self::NotInSnapshot { .. } => "List the snapshot to see its paths; they are absolute.",
             Self::NotAFile { .. } => "Restore a folder, or name a file in it.",
             Self::BadPath { .. } => "Name the path without `..`.",
             Self::Target { .. } => "Make room or choose another folder. What is restored already is whole.",
             Self::Output(_) => "Run it again; nothing was changed.",
+        }
+    }
+}
+
+/// A snapshot, index or key file that is damaged, or that is listed and not given, and was done without.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("can't read {} {id} ({why})", self.what())]
+pub struct LeftOut {
+    /// [`ObjectKind::Snapshot`]: it is not in [`Repository::snapshots`](crate::Repository::snapshots).
+    /// [`ObjectKind::Index`]: what no other index file finds counts as missing. [`ObjectKind::Key`]: another one has opened
+    /// the repository.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub id: Id,
+    /// Why, in one line.
+    pub why: String,
+}
+
+impl LeftOut {
+    /// What the person can do about it.
+    pub const ADVICE: &str = "`berthctl verify` on the hub names what is damaged there, `restic check --read-data` what \
+        is damaged upstream. What is damaged on one side may be whole on the other.";
+
+    const fn what(&self) -> &'static str {
+        match self.kind {
+            ObjectKind::Config => "the config",
+            ObjectKind::Key => "the key file",
+            ObjectKind::Snapshot => "the snapshot",
+            ObjectKind::Index => "the index file",
+            ObjectKind::Pack => "the pack",
         }
     }
 }

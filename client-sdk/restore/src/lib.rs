@@ -2,7 +2,7 @@
 //!
 //! Place: upstream, spool or a hub over the link -> [`ObjectSource`] -> [`Repository`] -> a folder. Neither laptop state
 //! nor hub is needed: a source and a recovery key are enough.
-//! Specification: the restic repository format. Decoding it (keys, index, packs, trees) is `rustic_core`'s work and is
+//! Specification: the restic repository format. Decoding it (snapshots, index, packs, trees) is `rustic_core`'s work and is
 //! used in one module only, `engine`. Writing a folder is ours, because `rustic_core` 0.13 joins names to paths
 //! unchecked, follows symlinks that lie in the target, only logs metadata it could not set, and links files that share
 //! an inode number even where their content differs (which is so in a partial snapshot).
@@ -20,7 +20,7 @@ mod source;
 mod target;
 
 pub use entry::{Entry, ExtendedAttribute, Kind, Time};
-pub use error::{Problem, RestoreError, Trouble};
+pub use error::{LeftOut, Problem, RestoreError, Trouble};
 pub use repository::{CheckDepth, Depth, Finding, Repository, Severity, Snapshot};
 pub use restore::{Existing, PROBLEMS_MAX, Progress, Report};
 pub use source::{CONFIG_ID, FolderSource, ObjectKind, ObjectSource, Pending};

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use berth_repository::Id;
+use berth_repository::{Id, MasterKey};
 use bytes::Bytes;
 
 use crate::engine::{self, Engine, Opening};
-use crate::{Entry, Existing, Kind, ObjectSource, Progress, Report, RestoreError, Time, names, restore};
+use crate::{
+    Entry, Existing, Kind, LeftOut, ObjectSource, Progress, Report, RestoreError, Time, names, restore,
+};
 
 /// A snapshot: what one visit backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +89,29 @@ impl Repository {
         })
     }
 
-    /// All snapshots, oldest first; those of one instant by id.
+    /// Opens the repository in `source` with its master key: no key file is needed.
     ///
     /// # Errors
-    /// [`RestoreError::Unreadable`] if any of them can't be read.
+    /// [`RestoreError::NoRepository`], [`RestoreError::Unreadable`].
+    pub fn open_by_master_key(source: impl ObjectSource, key: &MasterKey) -> Result<Self, RestoreError> {
+        Ok(Self {
+            opening: engine::open_by_master_key(Arc::new(source), key.clone())?,
+            engine: OnceLock::new(),
+        })
+    }
+
+    /// What could not be read up to now and was done without, each object once. Where a snapshot is among them, a list
+    /// of snapshots is not all; where an index file is, content may be missing that is there.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        self.opening.left_out()
+    }
+
+    /// All snapshots that can be read, oldest first; those of one instant by id. The others join
+    /// [`Repository::left_out`].
+    ///
+    /// # Errors
+    /// [`RestoreError::Unreadable`] if they can't be listed, [`RestoreError::Lost`].
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, RestoreError> {
         let mut snapshots = self.opening.snapshots()?;
         snapshots.sort_by_key(|snapshot| (snapshot.time, snapshot.id));

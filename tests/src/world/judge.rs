@@ -138,7 +138,9 @@ impl Judge {
     /// If one can't be read.
     #[must_use]
     pub fn snapshots(&self) -> Vec<Snapshot> {
-        self.repository.snapshots().unwrap()
+        let snapshots = self.repository.snapshots().unwrap();
+        assert_eq!(self.repository.left_out(), []);
+        snapshots
     }
 
     /// Reads every file of a snapshot.
