@@ -11,8 +11,9 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use support::TestHub;
@@ -258,4 +259,59 @@ fn a_damaged_snapshot_is_named_and_costs_only_its_own_set() {
     assert_eq!(codes, [Some(0), Some(1)]);
     // The newest may be the one that can't be read.
     assert_eq!(restore("latest"), Some(3));
+}
+
+/// An agent that ends with the test, however that ends.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The agent for the desk's files; its first event, then those that end a visit.
+fn agent(desk: &Desk, bus: &str) -> (Agent, impl Iterator<Item = Value> + use<>) {
+    let added = desk.run(&["folders", "add", path(&desk.files)]);
+    assert_eq!(added.status.code(), Some(0), "{added:?}");
+    let mut berth = desk.berth(&["agent"]);
+    berth.env("DBUS_SESSION_BUS_ADDRESS", bus);
+    let mut agent = Agent(berth.stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(agent.0.stdout.take().unwrap()).lines();
+    let events = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let told = events.filter(|event| event["event"] == "ready" || event["kind"].is_string());
+    (agent, told)
+}
+
+#[test]
+fn an_agents_visit_that_another_command_interrupted_goes_on_at_once() {
+    let desk = Desk::new(384);
+    let (_agent, mut events) = agent(&desk, "");
+    assert_eq!(events.next().unwrap()["event"], "ready");
+    loop {
+        let status = last(&desk.run(&["status"]));
+        let over = &status["hubs"][0]["last_complete"];
+        assert!(over.is_null(), "it was over before anybody could interrupt");
+        if status["program"]["visit"]["bytes_acknowledged"].as_u64() >= Some(1) {
+            break;
+        }
+    }
+    let one = desk.files.join("0000");
+    assert_eq!(desk.run(&["backup", path(&one)]).status.code(), Some(0));
+    let kinds = [events.next().unwrap(), events.next().unwrap()].map(|event| event["kind"].clone());
+    assert_eq!(kinds, ["partial", "complete"]);
+}
+
+#[test]
+fn a_desktop_that_does_not_answer_holds_up_neither_a_visit_nor_the_agents_end() {
+    let desk = Desk::new(2);
+    let socket = desk.state.with_extension("bus");
+    let _silent = UnixListener::bind(&socket).unwrap();
+    let (mut agent, mut events) = agent(&desk, &format!("unix:path={}", path(&socket)));
+    assert_eq!(events.next().unwrap()["event"], "ready");
+    assert_eq!(events.next().unwrap()["kind"], "complete");
+    let id = agent.0.id().to_string();
+    assert!(Command::new("kill").arg(id).status().unwrap().success());
+    assert_eq!(agent.0.wait().unwrap().code(), Some(0));
 }
