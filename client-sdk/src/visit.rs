@@ -38,7 +38,7 @@ use berth_wire::{SetRef, SetSeq, ToHub, ToLaptop, encode};
 
 use self::checkpoint::{Budget, Reach};
 use self::first::Newest;
-use self::marks::{Due, MarkKind, Marks};
+use self::marks::{Due, LAST_CHANCE_BYTES_MIN, MarkKind, Marks};
 use self::memory::{CatalogueRef, Memory};
 use self::rebuild::Rebuild;
 use self::salvage::Salvage;
@@ -348,7 +348,7 @@ impl Visit {
                 self.request_mark();
             }
             if work.is_between_files()
-                && let Some(due) = self.due(now, &work)
+                && let Some(due) = self.due(now, &mut work)?
             {
                 self.mark(now, &mut work, &opened, due)?;
             }
@@ -368,22 +368,28 @@ impl Visit {
         Ok(Phase::Work(work, opened))
     }
 
-    fn due(&mut self, now: Time, work: &Work) -> Option<Due> {
-        let (queued, stored) = (work.sink.bytes_queued, work.report.bytes_stored);
-        match self.marks.due(now, queued, stored) {
-            Some(Due::Requested) => Some(Due::Requested),
-            _ if self.marks.would_double(queued, stored)
-                && self.budget.is_last_chance(work, self.progress.bytes_changed) =>
-            {
-                Some(Due::LastChance)
-            }
-            due => due,
+    fn due(&mut self, now: Time, work: &mut Work) -> Result<Option<Due>, VisitError> {
+        let (stored, changed) = (work.report.bytes_stored, self.progress.bytes_changed);
+        let due = self.marks.due(now, work.sink.bytes_queued, stored);
+        if due == Some(Due::Requested)
+            || !self.marks.would_double(stored)
+            || !self.budget.may_be_last_chance(work, changed)
+        {
+            return Ok(due);
         }
+        // What is still being sealed is not counted yet, and the chance would pass unseen.
+        work.sink.fill(true)?;
+        let is_last =
+            work.sink.bytes_queued >= LAST_CHANCE_BYTES_MIN && self.budget.is_last_chance(work, changed);
+        Ok(if is_last { Some(Due::LastChance) } else { due })
     }
 
     /// Queues a checkpoint where the budget has room for it; else a flush, where that is honest or long overdue.
     fn mark(&mut self, now: Time, work: &mut Work, opened: &Opened, due: Due) -> Result<(), VisitError> {
         let (stored, changed) = (work.report.bytes_stored, self.progress.bytes_changed);
+        if due == Due::Requested {
+            work.sink.fill(true)?;
+        }
         let reach = match due {
             Due::Requested => self.budget.reach(work, changed),
             Due::LastChance => Some(Reach::Now),

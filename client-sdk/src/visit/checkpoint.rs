@@ -56,7 +56,7 @@ impl Budget {
     /// Whether a checkpoint that nobody asked for may be made now, and its packs go on.
     pub(super) fn allows(self, work: &Work, bytes_changed: u64) -> bool {
         let queued = work.sink.bytes_queued;
-        let expected = expected_bytes(work, bytes_changed);
+        let expected = expected_bytes(work, bytes_changed, queued);
         let allowed = (queued * REGULAR_PER_MILLE + expected) / 1000 + ALWAYS_BYTES / 16;
         self.spent + packs_cost(&work.sink) + trees_cost(work) <= allowed
     }
@@ -64,9 +64,22 @@ impl Budget {
     /// Whether one before which the packs end should be made, though nobody asked for it: where folders are flat and
     /// files tiny no regular one is ever allowed.
     pub(super) fn is_last_chance(self, work: &Work, bytes_changed: u64) -> bool {
+        let queued = work.sink.bytes_queued;
+        self.is_chance(work, bytes_changed, [queued, queued])
+    }
+
+    /// Whether it may be one once all that was read is sealed: until then less is queued than will be.
+    pub(super) fn may_be_last_chance(self, work: &Work, bytes_changed: u64) -> bool {
+        let queued = work.sink.bytes_queued;
+        let sealed = queued.max(work.report.bytes_stored);
+        self.is_chance(work, bytes_changed, [queued, sealed])
+    }
+
+    /// `queued`: for the least and for the most that a checkpoint may cost.
+    fn is_chance(self, work: &Work, bytes_changed: u64, queued: [u64; 2]) -> bool {
         let cost = trees_cost(work);
-        let eighth = self.whole(work, bytes_changed) / 8;
-        cost >= eighth * LAST_CHANCE_EIGHTHS.0 && self.spent + cost <= eighth * LAST_CHANCE_EIGHTHS.1
+        let [least, most] = queued.map(|queued| whole_bytes(work, bytes_changed, queued) / 8);
+        cost >= least * LAST_CHANCE_EIGHTHS.0 && self.spent + cost <= most * LAST_CHANCE_EIGHTHS.1
     }
 
     /// To be called between two entries: remembers the moment if the user could leave now, and a little later too: what
@@ -75,7 +88,7 @@ impl Budget {
         let cost = trees_cost(work);
         let bytes_stored = work.report.bytes_stored;
         if work.reading.is_none()
-            && self.spent + cost <= self.whole(work, bytes_changed) / 8 * 7
+            && self.spent + cost <= whole_bytes(work, bytes_changed, work.sink.bytes_queued) / 8 * 7
             && let Some(frame) = work.frames.last_mut()
         {
             frame.affordable = Some(Moment {
@@ -89,7 +102,8 @@ impl Budget {
 
     /// What a checkpoint for the user who leaves can cover.
     pub(super) fn reach(self, work: &Work, bytes_changed: u64) -> Option<Reach> {
-        let left = self.whole(work, bytes_changed).saturating_sub(self.spent);
+        let whole = whole_bytes(work, bytes_changed, work.sink.bytes_queued);
+        let left = whole.saturating_sub(self.spent);
         if trees_cost(work) <= left {
             return Some(Reach::Now);
         }
@@ -101,10 +115,6 @@ impl Budget {
                 depth,
                 bytes_stored: moment.bytes_stored,
             })
-    }
-
-    fn whole(self, work: &Work, bytes_changed: u64) -> u64 {
-        expected_bytes(work, bytes_changed) * BUDGET_PER_MILLE / 1000 + ALWAYS_BYTES
     }
 }
 
@@ -119,10 +129,15 @@ pub(super) enum Reach {
     },
 }
 
+/// What all checkpoints may cost, by what was queued for the bytes that are done.
+fn whole_bytes(work: &Work, changed: u64, queued: u64) -> u64 {
+    expected_bytes(work, changed, queued) * BUDGET_PER_MILLE / 1000 + ALWAYS_BYTES
+}
+
 /// What the visit will have sent at its end, from the share of changed bytes that is done.
-fn expected_bytes(work: &Work, changed: u64) -> u64 {
+fn expected_bytes(work: &Work, changed: u64, queued: u64) -> u64 {
     const ENOUGH_TO_TELL_BYTES: u64 = 256 * 1024;
-    let (queued, done) = (work.sink.bytes_queued, work.report.progress.bytes_done);
+    let done = work.report.progress.bytes_done;
     if done < ENOUGH_TO_TELL_BYTES {
         return queued.max(changed / 4);
     }

@@ -13,7 +13,7 @@ use super::VisitError;
 const DISTANCE_BYTES_MIN: u64 = 256 * 1024;
 
 /// Bytes sent below which a cut is not worth a checkpoint that nobody asked for and that is dear.
-const LAST_CHANCE_BYTES_MIN: u64 = 64 * 1024;
+pub(super) const LAST_CHANCE_BYTES_MIN: u64 = 64 * 1024;
 
 /// Marks come further apart as the visit goes on, so that all together cost a constant share.
 const DISTANCE_SHARE: u64 = 16;
@@ -108,10 +108,9 @@ impl Marks {
         }
     }
 
-    /// Whether a checkpoint would make at least twice as much restorable as the last one did, once there is so much that
-    /// it is worth one.
-    pub(super) fn would_double(&self, queued: u64, stored: u64) -> bool {
-        self.pending.is_none() && queued >= LAST_CHANCE_BYTES_MIN && stored >= (2 * self.restorable).max(1)
+    /// Whether a checkpoint would make at least twice as much restorable as the last one did.
+    pub(super) fn would_double(&self, stored: u64) -> bool {
+        self.pending.is_none() && stored >= (2 * self.restorable).max(1)
     }
 
     /// Whether a flush would leave enough of what it acknowledges restorable, though no checkpoint goes with it.
