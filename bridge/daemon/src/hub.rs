@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use berth_bridge::{Effect, End, Ended, Input, LaptopId, Spool, StoreDone, StoreError};
+use berth_bridge::{Effect, End, Input, LaptopId, Spool, StoreDone, StoreError};
 use berth_pairing::{
     Closed, DeviceId, HandshakeError, PairingCode, PairingError, Peer, TrustError, TrustList,
 };
@@ -19,10 +18,6 @@ use crate::visit::Visit;
 /// Answers that wait for the link. A laptop asks for 1 MiB at a time; one that goes on asking and does not listen would
 /// fill the hub's memory.
 const OUTBOX_SIZE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// A laptop that hears the hub's goodbye goes by itself. A hub that hung up first would take its direct link down with the
-/// last words still on their way; one that is not heard waits so long for nothing.
-const GOODBYE_HEARD_MAX: Duration = Duration::from_secs(2);
 
 /// What a hub is made of.
 pub struct HubParts {
@@ -171,10 +166,7 @@ impl Hub {
     /// When a [`HubInput::Tick`] is due, if nothing else happens.
     #[must_use]
     pub fn next_at(&self) -> Option<Time> {
-        let visits = self
-            .visits
-            .values()
-            .flat_map(|visit| visit.receiver.wake_at().into_iter().chain(visit.hang_up_at));
+        let visits = self.visits.values().filter_map(|visit| visit.receiver.wake_at());
         self.session.next_at().into_iter().chain(visits).min()
     }
 
@@ -353,18 +345,9 @@ impl Hub {
                 self.session
                     .handle(now, wall_ns, HubInput::Frame { session, frame }, &mut effects);
             }
-            if let Some(end) = &visit.end
-                && visit.outbox.is_empty()
-                && visit.link_is_up
-            {
-                let wait = match end.why {
-                    Ended::Goodbye => GOODBYE_HEARD_MAX,
-                    _ => Duration::ZERO,
-                };
-                if now >= *visit.hang_up_at.get_or_insert(now + wait) {
-                    self.session
-                        .handle(now, wall_ns, HubInput::End { session }, &mut effects);
-                }
+            if visit.end.is_some() && visit.outbox.is_empty() && visit.link_is_up {
+                self.session
+                    .handle(now, wall_ns, HubInput::End { session }, &mut effects);
             }
         }
         self.session_did(now, wall_ns, effects, out);

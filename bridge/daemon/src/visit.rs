@@ -21,8 +21,6 @@ pub(crate) struct Visit {
     pub(crate) outbox_size_bytes: usize,
     pub(crate) link_is_up: bool,
     pub(crate) end: Option<End>,
-    /// When the hub closes the link, all being said; a laptop that has heard it does so before.
-    pub(crate) hang_up_at: Option<Time>,
 }
 
 impl Visit {
@@ -37,7 +35,6 @@ impl Visit {
             outbox_size_bytes: 0,
             link_is_up: true,
             end: None,
-            hang_up_at: None,
         }
     }
 

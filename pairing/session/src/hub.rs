@@ -40,6 +40,8 @@ pub struct HubSession {
     advertised: Option<Bytes>,
     connections: BTreeMap<ConnId, Connection>,
     streams: BTreeMap<StreamId, Stream>,
+    /// Streams of the group whose last words are leaving, and until when they may: the group waits for them.
+    closing: BTreeMap<StreamId, Time>,
     awaited: Vec<Awaited>,
     group: Group,
     next_session: u64,
@@ -135,6 +137,7 @@ impl HubSession {
             advertised: None,
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
+            closing: BTreeMap::new(),
             awaited: Vec::new(),
             group: Group::Off,
             next_session: 1,
@@ -249,7 +252,12 @@ impl HubSession {
             .into_iter()
             .chain(self.gate.window.next_at())
             .chain(group);
-        own.chain(connections).chain(streams).chain(awaited).min()
+        let closing = self.closing.values().copied();
+        own.chain(connections)
+            .chain(streams)
+            .chain(closing)
+            .chain(awaited)
+            .min()
     }
 
     /// Takes one input; appends what is to be done.
@@ -324,7 +332,10 @@ impl HubSession {
                     out.push(HubEffect::Room { session: up.session });
                 }
             }
-            Event::StreamClosed { stream } => self.stream_gone(now, stream, out),
+            Event::StreamClosed { stream } => {
+                self.closing.remove(&stream);
+                self.stream_gone(now, stream, out);
+            }
             Event::AdapterGone => self.adapter_gone(now, out),
             Event::AdapterBack => self.advertised = None,
             // What concerns laptops only.
@@ -344,6 +355,7 @@ impl HubSession {
             self.no_group(now);
         }
         self.awaited.retain(|awaited| now < awaited.until);
+        self.closing.retain(|_, until| now < *until);
         for stream in self.streams.keys().copied().collect::<Vec<_>>() {
             self.tick_stream(now, wall_ns, stream, out);
         }

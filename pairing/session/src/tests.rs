@@ -7,8 +7,9 @@ mod pipes;
 
 use berth_pairing::{Name, PairingCode};
 use berth_radio_sim::Faults;
+use bytes::Bytes;
 
-use crate::{Goal, LaptopEnd, LaptopInput};
+use crate::{Goal, HubInput, LaptopEffect, LaptopEnd, LaptopInput};
 use desk::Desk;
 
 #[test]
@@ -68,6 +69,20 @@ fn a_revoked_laptop_is_cut_off_in_the_middle_of_a_visit_and_refused_afterwards()
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn the_last_word_of_a_hub_that_hangs_up_is_heard() {
+    let mut desk = Desk::new(8, Faults::none());
+    let hub = desk.pair();
+    let session = desk.open_link(hub).unwrap();
+    let frame = Bytes::from_static(b"refused");
+    desk.tell_hub(HubInput::Frame { session, frame });
+    desk.tell_hub(HubInput::End { session });
+    assert!(desk.run_until(|desk| {
+        let told = &mut desk.laptop_told.iter();
+        told.any(|told| matches!(told, LaptopEffect::Frame(frame) if &frame[..] == b"refused"))
+    }));
 }
 
 #[test]

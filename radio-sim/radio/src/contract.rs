@@ -128,8 +128,8 @@ pub enum Command {
         /// The stream.
         stream: StreamId,
     },
-    /// Either: end a stream after what was written has left. This side then sees `StreamClosed`, the other one after
-    /// the last byte; what the other side still had under way may be lost.
+    /// Either: end a stream after what was written has left. This side sees `StreamClosed` when the other one has it all
+    /// (or gives no answer for a while), the other one after the last byte; what that still had under way may be lost.
     CloseStream {
         /// The stream.
         stream: StreamId,

@@ -320,18 +320,14 @@ impl Air {
         self.plan_arrival(key, side.other());
     }
 
-    /// A closing sender's end closes when all has left, the other one when all has arrived.
+    /// Both ends close when all that a closing sender wrote has arrived.
     fn finish_close(&mut self, key: StreamKey, from: Side) {
         let Some(stream) = self.streams.get(&key) else {
             return;
         };
         let lane = from.of_ref(&stream.lanes);
-        if !lane.closing || !lane.waiting.is_empty() {
-            return;
-        }
-        let arrived = lane.under_way.is_empty();
-        self.close_end(key, from);
-        if arrived {
+        if lane.closing && lane.waiting.is_empty() && lane.under_way.is_empty() {
+            self.close_end(key, from);
             self.close_end(key, from.other());
         }
     }

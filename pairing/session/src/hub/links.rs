@@ -12,7 +12,7 @@ use super::{
 use crate::ble::Broken;
 use crate::control::{FromHub, Offer, Secret};
 use crate::link::{self, Link};
-use crate::{DIAL_MAX, JOIN_MAX, OFFER_MAX};
+use crate::{DIAL_MAX, JOIN_MAX, LEAVE_MAX, OFFER_MAX};
 
 impl HubSession {
     /// Offers the link to those who want one; starts and stops the group.
@@ -60,7 +60,7 @@ impl HubSession {
 
     fn group_is_used(&self) -> bool {
         let is_direct = |stream: &Stream| matches!(stream, Stream::Up(up) if up.is_direct);
-        !self.awaited.is_empty() || !self.streams.values().all(is_direct)
+        !self.awaited.is_empty() || !self.closing.is_empty() || !self.streams.values().all(is_direct)
     }
 
     fn offer(&mut self, now: Time, credentials: &GroupCredentials, links_max: usize) {
@@ -238,6 +238,14 @@ impl HubSession {
 
     pub(super) fn close_stream(&mut self, now: Time, stream: StreamId, out: Out<'_>) {
         out.push(HubEffect::Radio(Command::CloseStream { stream }));
+        if self
+            .streams
+            .get(&stream)
+            .and_then(Stream::up)
+            .is_some_and(|up| !up.is_direct)
+        {
+            self.closing.insert(stream, now + LEAVE_MAX);
+        }
         self.stream_gone(now, stream, out);
     }
 
@@ -269,6 +277,7 @@ impl HubSession {
         for stream in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.close_stream(now, stream, out);
         }
+        self.closing.clear();
     }
 
     pub(super) fn stream_of(&self, session: SessionId) -> Option<StreamId> {
