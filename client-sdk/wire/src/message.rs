@@ -293,8 +293,9 @@ pub enum Refusal {
     /// The hub stops.
     #[error("the hub is stopping")]
     Stopping,
-    /// The laptop came with another repository than before.
-    #[error("this hub holds another repository of this laptop")]
+    /// The laptop came with another repository than before, or the hub's copy of its `config` has changed: the hub, which
+    /// can't open it, sees no difference.
+    #[error("this hub holds another repository of this laptop, or a damaged one")]
     OtherRepository,
 }
 
@@ -316,7 +317,8 @@ impl Refusal {
             Self::Busy => "Wait for the other visit to end, or stop the other program.",
             Self::Stopping => "The hub will be back; the backup then goes on where it stopped.",
             Self::OtherRepository => {
-                "Restore the laptop's old state folder, or revoke the laptop on the hub and pair again."
+                "Run `berthctl verify` on the hub: if it names a damaged config, put the upstream's copy in its place. Else \
+                 restore the laptop's old state folder, or revoke the laptop on the hub and pair again."
             }
         }
     }
