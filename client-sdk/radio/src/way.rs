@@ -1,0 +1,138 @@
+//! Which way into a group comes next after which failure.
+//!
+//! Place: [`crate::wifi`] tries a way, and asks here. Order and reasons: the laptop keeps its network where it can
+//! (Wi-Fi Direct); where NetworkManager has the adapter, only NetworkManager can lend it.
+//! Invariant: no way comes twice.
+
+use std::time::Duration;
+
+/// How to get into a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As P2P client beside the present network, through wpa_supplicant.
+    WifiDirect,
+    /// As a station, through NetworkManager.
+    NetworkManager,
+    /// As a station, through wpa_supplicant where that runs alone.
+    Supplicant,
+    /// As a station, through whatever the platform has (`wifi-rs`).
+    Portable,
+}
+
+/// Why a way did not lead there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The service is not there.
+    Missing,
+    /// This user may not use it.
+    Denied,
+    /// Service or adapter can't do it, or not on this adapter.
+    Unable,
+    /// It tried, and did not find the group or was not let in.
+    Refused,
+    /// No answer in time.
+    Silent,
+}
+
+impl Way {
+    pub(crate) const FIRST: Self = Self::WifiDirect;
+
+    /// Longest time for it. With those that can come after it, less than what a join may take.
+    pub(crate) fn wait(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::WifiDirect => 16,
+            Self::NetworkManager | Self::Supplicant | Self::Portable => 18,
+        })
+    }
+
+    /// The one after it; `None`: there is no other way.
+    pub(crate) fn after(self, failure: Failure) -> Option<Self> {
+        match (self, failure) {
+            // A station is let in where a P2P client is not: pitfalls of old versions, of drivers, of rights.
+            (Self::WifiDirect, _) => Some(Self::NetworkManager),
+            // It is not there, or leaves the adapter alone.
+            (Self::NetworkManager, Failure::Missing | Failure::Unable) => Some(Self::Supplicant),
+            (Self::NetworkManager, Failure::Silent) => Some(Self::Portable),
+            // Its programs have no more rights than we, and another station finds no more.
+            (Self::NetworkManager, Failure::Denied | Failure::Refused) => None,
+            (Self::Supplicant, Failure::Missing | Failure::Denied | Failure::Unable) => Some(Self::Portable),
+            (Self::Supplicant, Failure::Refused | Failure::Silent) => None,
+            (Self::Portable, _) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILURES: [Failure; 5] = [
+        Failure::Missing,
+        Failure::Denied,
+        Failure::Unable,
+        Failure::Refused,
+        Failure::Silent,
+    ];
+
+    /// The ways taken when each fails as `fails` says.
+    fn taken(fails: impl Fn(Way) -> Failure) -> Vec<Way> {
+        std::iter::successors(Some(Way::FIRST), |way| way.after(fails(*way)))
+            .take(10)
+            .collect()
+    }
+
+    #[test]
+    fn wifi_direct_comes_first_and_a_station_after_whatever_keeps_it_back() {
+        for failure in FAILURES {
+            assert_eq!(taken(|_| failure)[..2], [Way::WifiDirect, Way::NetworkManager]);
+        }
+    }
+
+    #[test]
+    fn wpa_supplicant_is_asked_for_a_station_only_where_networkmanager_leaves_the_adapter_alone() {
+        for failure in FAILURES {
+            let ways = taken(|way| match way {
+                Way::NetworkManager => failure,
+                Way::WifiDirect | Way::Supplicant | Way::Portable => Failure::Unable,
+            });
+            let is_alone = matches!(failure, Failure::Missing | Failure::Unable);
+            assert_eq!(ways.contains(&Way::Supplicant), is_alone, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_resort_comes_where_no_service_answers_and_never_after_a_refusal() {
+        assert_eq!(taken(|_| Failure::Missing).last(), Some(&Way::Portable));
+        assert_eq!(taken(|_| Failure::Silent).last(), Some(&Way::Portable));
+        assert!(!taken(|_| Failure::Refused).contains(&Way::Portable));
+    }
+
+    #[test]
+    fn ways_end_in_time_for_whoever_waits_for_an_answer() {
+        for first in FAILURES {
+            for second in FAILURES {
+                for third in FAILURES {
+                    let ways = taken(|way| match way {
+                        Way::WifiDirect => first,
+                        Way::NetworkManager => second,
+                        Way::Supplicant | Way::Portable => third,
+                    });
+                    assert!(ways.len() <= 4);
+                    // Who is not there says so at once.
+                    let waits = ways.iter().filter(|way| !is_quick(**way, first, second, third));
+                    let wait: Duration = waits.map(|way| way.wait()).sum();
+                    assert!(wait < berth_radio::conformance::ANSWER_WAIT, "{ways:?}");
+                }
+            }
+        }
+    }
+
+    fn is_quick(way: Way, first: Failure, second: Failure, third: Failure) -> bool {
+        let failure = match way {
+            Way::WifiDirect => first,
+            Way::NetworkManager => second,
+            Way::Supplicant | Way::Portable => third,
+        };
+        matches!(failure, Failure::Missing | Failure::Denied | Failure::Unable)
+    }
+}
