@@ -2,6 +2,7 @@
 
 use data_encoding::HEXLOWER;
 use rand_chacha::ChaCha20Rng;
+use rand_core::impls::{next_u32_via_fill, next_u64_via_fill};
 use rand_core::{CryptoRng, RngCore, SeedableRng};
 use serde::Deserialize;
 
@@ -38,10 +39,10 @@ struct Given(Vec<u8>);
 
 impl RngCore for Given {
     fn next_u32(&mut self) -> u32 {
-        unimplemented!("a handshake draws bytes only")
+        next_u32_via_fill(self)
     }
     fn next_u64(&mut self) -> u64 {
-        unimplemented!("a handshake draws bytes only")
+        next_u64_via_fill(self)
     }
     fn fill_bytes(&mut self, dest: &mut [u8]) {
         dest.copy_from_slice(&self.0.drain(..dest.len()).collect::<Vec<_>>());
