@@ -20,7 +20,7 @@ use crate::error::HubRadioError;
 use crate::group::{self, Group};
 use crate::links::{self, Links};
 use crate::owner;
-use crate::tell::{Word, Words};
+use berth_net::{Word, Words};
 
 /// BlueZ on the bus.
 const BLUEZ_NAME: &str = "org.bluez";

@@ -17,7 +17,6 @@ mod links;
 mod owner;
 mod peers;
 mod supplicant;
-mod tell;
 
 use std::sync::mpsc as std_mpsc;
 use std::thread;
@@ -31,7 +30,7 @@ use tokio::sync::mpsc;
 pub use error::HubRadioError;
 
 use crate::hub::Hub;
-use crate::tell::Words;
+use berth_net::Words;
 
 /// Longest time that opening takes: a service that has to start, and an adapter that has to be switched on.
 const OPEN_WAIT: Duration = Duration::from_secs(30);

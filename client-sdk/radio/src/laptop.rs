@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddrV6, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_radio::{Command, ConnId, Event};
@@ -23,8 +24,8 @@ use crate::bus::{CALL_WAIT, connect};
 use crate::central::{self, Central, Scan};
 use crate::error::LaptopRadioError;
 use crate::membership::{self, Membership, Number};
-use crate::tell::{Word, Words};
 use crate::{Hardware, dial, link, scan, wifi};
+use berth_net::{Word, Words};
 
 /// Inputs, reports and orders that may wait; whoever brings more waits too.
 const WAITING_MAX: usize = 256;
@@ -291,7 +292,12 @@ impl Laptop {
                 }
                 Effect::Open => {
                     if let Some(socket) = socket.take() {
-                        self.words.say(Word::Open(socket)).await;
+                        self.words
+                            .say(Word::Open {
+                                socket,
+                                ticket: Arc::default(),
+                            })
+                            .await;
                     }
                 }
             }

@@ -22,7 +22,6 @@ mod portable;
 mod scan;
 mod station;
 mod supplicant;
-mod tell;
 mod way;
 mod wifi;
 
@@ -38,7 +37,7 @@ use tokio::sync::mpsc;
 pub use error::LaptopRadioError;
 
 use crate::laptop::Laptop;
-use crate::tell::Words;
+use berth_net::Words;
 
 /// Longest time that opening takes: a service that has to start.
 const OPEN_WAIT: Duration = Duration::from_secs(30);

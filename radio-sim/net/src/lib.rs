@@ -14,6 +14,7 @@ mod radio;
 mod spec;
 mod stream;
 mod wire;
+mod words;
 
 pub use air::*;
 pub use driver::{DriverRadio, Teller};
@@ -21,3 +22,4 @@ pub use none::NoRadio;
 pub use radio::{ACCEPTED_MAX, DIAL_WAIT, NetError, NetRadio, TCP_STREAMS_FROM};
 pub use spec::{NoSuchRadio, RadioError, RadioSpec, radio_from};
 pub use stream::{CLOSE_WAIT, READ_AHEAD_BYTES};
+pub use words::{Word, Words};

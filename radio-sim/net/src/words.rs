@@ -5,32 +5,49 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::{io, thread};
 
-use berth_net::Teller;
 use berth_radio::Event;
 use tokio::sync::mpsc;
+
+use crate::Teller;
 
 /// Words that may wait beside those that wait for the machine; sightings and frames beyond them are lost.
 const WORDS_MAX: usize = 1024;
 
+/// What a radio of hardware tells.
 #[derive(Debug)]
-pub(crate) enum Word {
+pub enum Word {
+    /// See [`Teller::tell`].
     Event(Event),
-    Open(TcpStream),
+    /// See [`Teller::open`]; where there are no more numbers, `StreamFailed`.
+    Open {
+        /// Of the new stream.
+        socket: TcpStream,
+        /// Counts it.
+        ticket: Arc<()>,
+    },
+    /// See [`Teller::end_streams`].
     EndStreams,
+    /// See [`Teller::adapter_gone`].
     AdapterGone,
 }
 
-pub(crate) struct Words(mpsc::Sender<Word>);
+/// Takes words; at most 1,024 wait.
+#[derive(Debug)]
+pub struct Words(mpsc::Sender<Word>);
 
 impl Words {
-    pub(crate) fn new(teller: Teller) -> io::Result<Self> {
+    /// Starts the thread. It ends when this is dropped and everything is told.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub fn new(teller: Teller) -> io::Result<Self> {
         let (give, mut take) = mpsc::channel(WORDS_MAX);
         thread::Builder::new().name("tell".into()).spawn(move || {
             while let Some(word) = take.blocking_recv() {
                 match word {
                     Word::Event(event) => teller.tell(event),
-                    Word::Open(socket) => {
-                        if !teller.open(socket, Arc::default()) {
+                    Word::Open { socket, ticket } => {
+                        if !teller.open(socket, ticket) {
                             teller.tell(Event::StreamFailed);
                         }
                     }
@@ -42,7 +59,8 @@ impl Words {
         Ok(Self(give))
     }
 
-    pub(crate) async fn say(&self, word: Word) {
+    /// Waits for room, but for what may get lost.
+    pub async fn say(&self, word: Word) {
         if matches!(word, Word::Event(Event::Received { .. } | Event::Sighted { .. })) {
             let _ = self.0.try_send(word);
         } else {
