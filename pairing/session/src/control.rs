@@ -11,8 +11,6 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Laptop to hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromLaptop {
-    /// Please open a link.
-    OpenLink,
     /// "I am here."
     KeepAlive,
     /// The laptop leaves: what follows is an end, not a cut.

@@ -63,7 +63,7 @@ enum Phase {
         /// Told with the handshake's answer; not known yet to have been read.
         told: Option<BeaconKey>,
         leaving: bool,
-        /// Until when.
+        /// Until when; `None` once it has its answer.
         wants_link: Option<Time>,
     },
 }
@@ -71,6 +71,8 @@ enum Phase {
 /// An offer that nobody has answered yet.
 struct Awaited {
     laptop: Peer,
+    /// As in [`Phase::Admitted`].
+    told: Option<BeaconKey>,
     link: HubLink,
     until: Time,
 }

@@ -77,7 +77,7 @@ enum Phase {
         hub: Peer,
         until: Time,
     },
-    Asking {
+    Awaiting {
         hub: Peer,
         until: Time,
     },
@@ -191,7 +191,7 @@ impl LaptopSession {
             | Phase::Connecting { until, .. }
             | Phase::Paired { until, .. }
             | Phase::Proving { until, .. }
-            | Phase::Asking { until, .. }
+            | Phase::Awaiting { until, .. }
             | Phase::Joining { until, .. }
             | Phase::Dialing { until, .. }
             | Phase::Securing { until, .. }
@@ -368,7 +368,7 @@ impl LaptopSession {
                     Obstacle::Bluetooth
                 }))
             }
-            Phase::Asking { until, .. } if now >= until => Err(Failure::Again(Obstacle::NoGroup)),
+            Phase::Awaiting { until, .. } if now >= until => Err(Failure::Again(Obstacle::NoGroup)),
             Phase::Joining { until, .. } if now >= until => Err(Failure::Again(Obstacle::Join)),
             Phase::Dialing { until, .. } | Phase::Securing { until, .. } if now >= until => {
                 Err(Failure::Again(Obstacle::Stream))

@@ -3,7 +3,7 @@
 //! Place: [`berth_radio::Event`] -> [`LaptopSession`] / [`HubSession`] -> [`berth_radio::Command`]; above them, frames of
 //! `berth-wire` in and out.
 //! ```text
-//! beacon heard -> GATT connection -> session handshake (IK) -> OpenLink / Offer, sealed, over BLE
+//! beacon heard -> GATT connection -> session handshake (IK) -> Offer, sealed, over BLE
 //!              -> group joined -> stream -> link handshake (NNpsk0) -> frames
 //! ```
 //! Direct, over a network that is already there: stream -> session handshake (IK) or pairing -> frames.
@@ -34,7 +34,7 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(12);
 /// Opening a GATT connection takes 0.3 s (measured with BlueZ); beyond this it will not come.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// From "please open a link" to the hub's offer: a group is up in 2 to 6 s.
+/// From the session to the hub's offer: a group is up in 2 to 6 s.
 pub const OFFER_MAX: Duration = Duration::from_secs(20);
 
 /// Joining takes 1 to 11 s, depending on the scan.

@@ -2,6 +2,7 @@
 
 mod desk;
 mod direct;
+mod group;
 mod hostile;
 mod pipes;
 

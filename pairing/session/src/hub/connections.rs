@@ -54,22 +54,15 @@ impl HubSession {
             return Ok(());
         };
         let Some(entry) = connection.take_entry(now) else {
-            return self.told(now, wall_ns, conn, message, out);
+            return self.told(wall_ns, conn, message, out);
         };
         let mut say = Vec::new();
         let entered = self.gate.message(now, wall_ns, entry, message, &mut say, out)?;
-        connection.entered(entered, say)
+        connection.entered(now, entered, say)
     }
 
     /// A sealed message of an admitted laptop.
-    fn told(
-        &mut self,
-        now: Time,
-        wall_ns: i64,
-        conn: ConnId,
-        message: &[u8],
-        out: Out<'_>,
-    ) -> Result<(), Broken> {
+    fn told(&mut self, wall_ns: i64, conn: ConnId, message: &[u8], out: Out<'_>) -> Result<(), Broken> {
         let Some(Connection {
             ble,
             phase:
@@ -77,7 +70,7 @@ impl HubSession {
                     laptop,
                     told: beacon,
                     leaving,
-                    wants_link,
+                    ..
                 },
         }) = self.connections.get_mut(&conn)
         else {
@@ -88,7 +81,6 @@ impl HubSession {
             self.gate.knows(&laptop.device, &beacon, wall_ns, out);
         }
         match told {
-            FromLaptop::OpenLink => *wants_link = Some(now + OFFER_MAX),
             FromLaptop::Leaving => *leaving = true,
             FromLaptop::KeepAlive => {}
         }
@@ -108,7 +100,7 @@ impl HubSession {
         if let Some(entry) = connection.take_entry(now) {
             let mut say = Vec::new();
             let entered = self.gate.tick(now, wall_ns, entry, &mut say, out)?;
-            return connection.entered(entered, say);
+            return connection.entered(now, entered, say);
         }
         let Connection { ble, phase } = connection;
         match phase {
@@ -158,7 +150,7 @@ impl Connection {
         }
     }
 
-    fn entered(&mut self, entered: Entered, say: Vec<Bytes>) -> Result<(), Broken> {
+    fn entered(&mut self, now: Time, entered: Entered, say: Vec<Bytes>) -> Result<(), Broken> {
         for message in say {
             self.ble.send(message)?;
         }
@@ -175,7 +167,8 @@ impl Connection {
                     laptop,
                     told: Some(told),
                     leaving: false,
-                    wants_link: None,
+                    // That is what a laptop comes for: asking for it would take a round trip.
+                    wants_link: Some(now + OFFER_MAX),
                 };
             }
             // It is closing already.

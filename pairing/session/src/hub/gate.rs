@@ -144,7 +144,8 @@ impl Gate {
         }
     }
 
-    /// A laptop that has sealed a message has read the handshake's answer: it knows the beacon key in it.
+    /// A laptop that has sealed a message or answered an offer has read the handshake's answer: it knows the beacon key
+    /// in it.
     pub(super) fn knows(&mut self, laptop: &DeviceId, told: &BeaconKey, wall_ns: i64, out: Out<'_>) {
         if let Err(error) = self.trust.set_beacon(laptop, told, wall_ns) {
             out.push(HubEffect::TrustFailed(error));

@@ -69,11 +69,14 @@ impl HubSession {
             .values_mut()
             .filter_map(|Connection { ble, phase }| match phase {
                 Phase::Admitted {
-                    laptop, wants_link, ..
-                } if wants_link.is_some() => Some((ble, laptop, wants_link)),
+                    laptop,
+                    told,
+                    wants_link,
+                    ..
+                } if wants_link.is_some() => Some((ble, laptop, told, wants_link)),
                 _ => None,
             });
-        for (ble, laptop, wants_link) in wanting.take(links_max) {
+        for (ble, laptop, told, wants_link) in wanting.take(links_max) {
             *wants_link = None;
             let Some(session) = ble.channel() else {
                 continue;
@@ -89,6 +92,7 @@ impl HubSession {
             if ble.say(now, &FromHub::Offer(offer)).is_ok() {
                 self.awaited.push(Awaited {
                     laptop: laptop.clone(),
+                    told: told.clone(),
                     link,
                     until: now + JOIN_MAX + DIAL_MAX,
                 });
@@ -156,7 +160,11 @@ impl HubSession {
                 ..
             })
         );
-        if is_new && let Some((laptop, answer, channel)) = self.answer_offer(message) {
+        if is_new && let Some((awaited, answer, channel)) = self.answer_offer(message) {
+            let Awaited { laptop, told, .. } = awaited;
+            if let Some(told) = told {
+                self.gate.knows(&laptop.device, &told, wall_ns, out);
+            }
             out.push(HubEffect::Radio(Command::Write {
                 stream,
                 piece: link::framed(&answer),
@@ -167,14 +175,14 @@ impl HubSession {
         self.direct(now, wall_ns, stream, message, out)
     }
 
-    fn answer_offer(&mut self, message: &[u8]) -> Option<(Peer, Bytes, Channel)> {
+    fn answer_offer(&mut self, message: &[u8]) -> Option<(Awaited, Bytes, Channel)> {
         let rng = &mut *self.gate.rng;
         let (place, (answer, channel)) = self
             .awaited
             .iter_mut()
             .enumerate()
             .find_map(|(place, awaited)| Some((place, awaited.link.answer(message, rng).ok()?)))?;
-        Some((self.awaited.swap_remove(place).laptop, answer, channel))
+        Some((self.awaited.swap_remove(place), answer, channel))
     }
 
     /// A link stands. `told`: the beacon key that went with a direct link's handshake.

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Failure, Goal, LaptopEffect, LaptopEnd, LaptopSession, Obstacle, Out, Phase};
 use crate::ble::{Ble, Broken};
-use crate::control::{self, FromHub, FromLaptop, Offer};
+use crate::control::{self, FromHub, Offer};
 use crate::link::{self, Link};
 use crate::{CONNECT_MAX, JOIN_MAX, LEAVE_MAX, OFFER_MAX};
 
@@ -143,7 +143,7 @@ impl LaptopSession {
                 Ok(LaptopStep::Done { channel, beacon }) => self.proved(now, hub, channel, beacon, out),
                 Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
             },
-            phase @ (Phase::Asking { .. }
+            phase @ (Phase::Awaiting { .. }
             | Phase::Joining { .. }
             | Phase::Dialing { .. }
             | Phase::Securing { .. }
@@ -177,8 +177,7 @@ impl LaptopSession {
             return self.direct_link(hub, channel, out);
         };
         ble.secure(channel);
-        ble.say(now, &FromLaptop::OpenLink)?;
-        Ok(Phase::Asking {
+        Ok(Phase::Awaiting {
             hub,
             until: now + OFFER_MAX,
         })
@@ -191,7 +190,7 @@ impl LaptopSession {
             return self.without_ble(phase, out);
         };
         match (phase, told) {
-            (Phase::Asking { hub, .. }, FromHub::Offer(offer)) => {
+            (Phase::Awaiting { hub, .. }, FromHub::Offer(offer)) => {
                 self.radio.network = true;
                 let credentials = offer.credentials.clone();
                 out.push(LaptopEffect::Radio(Command::Join { credentials }));
@@ -201,7 +200,7 @@ impl LaptopSession {
                     until: now + JOIN_MAX,
                 })
             }
-            (Phase::Asking { .. }, FromHub::NoLink) => Err(Failure::Again(Obstacle::NoGroup)),
+            (Phase::Awaiting { .. }, FromHub::NoLink) => Err(Failure::Again(Obstacle::NoGroup)),
             (phase, FromHub::KeepAlive | FromHub::NoLink | FromHub::Offer(_)) => Ok(phase),
         }
     }

@@ -39,7 +39,7 @@ impl Desk {
         self.end()
     }
 
-    fn other_laptop(&mut self, number: u64) {
+    pub(super) fn other_laptop(&mut self, number: u64) {
         self.laptop_identity = Arc::new(Identity::generate(&mut *rng(1_000 + number)));
     }
 
@@ -247,6 +247,22 @@ fn a_laptop_that_only_ever_comes_directly_learns_the_new_beacon_key() {
     assert_eq!(desk.beacon_keys(), keys);
     desk.exchange(session);
     assert_eq!(desk.beacon_keys().previous, []);
+}
+
+#[test]
+fn a_laptop_that_has_answered_an_offer_knows_the_new_beacon_key() {
+    for seed in 0..4 {
+        let mut desk = desk(seed);
+        let hub = desk.pair();
+        let own = Arc::clone(&desk.laptop_identity);
+        desk.other_laptop(0);
+        desk.pair();
+        let other = std::mem::replace(&mut desk.laptop_identity, own).device();
+        desk.revoke(&other);
+        // With no keep-alive in between: BLE may be gone as soon as there is Wi-Fi.
+        desk.open_link(hub).unwrap();
+        assert_eq!(desk.beacon_keys().previous, [], "SEED={seed}");
+    }
 }
 
 #[test]
