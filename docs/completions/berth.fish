@@ -26,7 +26,7 @@ end
 
 complete -c berth -n "__fish_berth_needs_command" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_needs_command" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_needs_command" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_needs_command" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_needs_command" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_needs_command" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_needs_command" -s h -l help -d 'Print help'
@@ -46,63 +46,63 @@ complete -c berth -n "__fish_berth_needs_command" -f -a "leave" -d 'End the visi
 complete -c berth -n "__fish_berth_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c berth -n "__fish_berth_using_subcommand pair" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand pair" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand pair" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand pair" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand pair" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand pair" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand pair" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand backup" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand backup" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand backup" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand backup" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand backup" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand backup" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand backup" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand agent" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand agent" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand agent" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand agent" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand agent" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand agent" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand agent" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand status" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand status" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand status" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand status" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand status" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand status" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand status" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand sets" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand sets" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand sets" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand sets" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand sets" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand sets" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand sets" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand ls" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand ls" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand ls" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand ls" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand ls" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand ls" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c berth -n "__fish_berth_using_subcommand cat" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand cat" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand cat" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand cat" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand cat" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand cat" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand cat" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand restore" -l to -d 'Put them below this folder by their full paths. It is made if it is missing' -r -F
 complete -c berth -n "__fish_berth_using_subcommand restore" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand restore" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand restore" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand restore" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand restore" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand restore" -l overwrite -d 'Replace files that are there and differ. Without it they stay, and are named'
 complete -c berth -n "__fish_berth_using_subcommand restore" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand restore" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand recovery-key" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand recovery-key" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand recovery-key" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand recovery-key" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand recovery-key" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand recovery-key" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand recovery-key" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen_subcommand_from add remove list help" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen_subcommand_from add remove list help" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen_subcommand_from add remove list help" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen_subcommand_from add remove list help" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen_subcommand_from add remove list help" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen_subcommand_from add remove list help" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen_subcommand_from add remove list help" -s h -l help -d 'Print help'
@@ -112,19 +112,19 @@ complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen
 complete -c berth -n "__fish_berth_using_subcommand folders; and not __fish_seen_subcommand_from add remove list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from add" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from add" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from add" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from add" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from add" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from add" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from remove" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from remove" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from remove" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from remove" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from remove" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from remove" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from list" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from list" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from list" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from list" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from list" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from list" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
@@ -134,7 +134,7 @@ complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_sub
 complete -c berth -n "__fish_berth_using_subcommand folders; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen_subcommand_from add remove list help" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen_subcommand_from add remove list help" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen_subcommand_from add remove list help" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen_subcommand_from add remove list help" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen_subcommand_from add remove list help" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen_subcommand_from add remove list help" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen_subcommand_from add remove list help" -s h -l help -d 'Print help'
@@ -144,19 +144,19 @@ complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen
 complete -c berth -n "__fish_berth_using_subcommand exclude; and not __fish_seen_subcommand_from add remove list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from add" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from add" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from add" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from add" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from add" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from add" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from remove" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from remove" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from remove" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from remove" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from remove" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from remove" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from list" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from list" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from list" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from list" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from list" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from list" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
@@ -166,7 +166,7 @@ complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_sub
 complete -c berth -n "__fish_berth_using_subcommand exclude; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c berth -n "__fish_berth_using_subcommand leave" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand leave" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
-complete -c berth -n "__fish_berth_using_subcommand leave" -l radio -d 'How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
+complete -c berth -n "__fish_berth_using_subcommand leave" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand leave" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand leave" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand leave" -s h -l help -d 'Print help'

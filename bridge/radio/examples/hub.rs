@@ -1,5 +1,6 @@
 //! The hub's radio by hand, to try out adapters: commands on standard input, what happens on standard output.
 //!
+//! Usage: `hub [ADAPTER]`, ADAPTER as in `hci0`. Commands:
 //! `advertise TEXT`, `silent`, `send CONN TEXT`, `disconnect CONN`, `group`, `ungroup`. What comes on a stream goes back
 //! on it. Ends with its input.
 #![allow(
@@ -8,6 +9,7 @@
     reason = "a program for people has a clock and prints"
 )]
 
+use std::env::args;
 use std::io::stdin;
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
@@ -22,7 +24,7 @@ fn main() -> Result<(), String> {
         .with_max_level(tracing::Level::DEBUG)
         .init();
     let began = Instant::now();
-    let radio = HubRadio::open(move || began.elapsed());
+    let radio = HubRadio::open(args().nth(1), move || began.elapsed());
     let mut radio = radio.map_err(|error| format!("{error}. {}", error.advice()))?;
     println!("{:.3} open", radio.now().as_secs_f64());
     let (give, orders) = channel();

@@ -63,11 +63,30 @@ pub(crate) enum Report {
     Over(HubRadioError),
 }
 
+/// An adapter among others.
+#[derive(Debug, Clone)]
+pub(crate) enum Which {
+    /// The first that is on, else the first.
+    Any,
+    /// As in `hci0`. The system may give it another name when it comes back.
+    Named(String),
+    Address(bluer::Address),
+}
+
+impl Which {
+    fn is(&self, name: &str, address: bluer::Address) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Named(wanted) => wanted == name,
+            Self::Address(wanted) => *wanted == address,
+        }
+    }
+}
+
 /// The adapter that a life is to use.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// `None`: the first that is on, else the first.
-    pub(crate) adapter: Option<bluer::Address>,
+    pub(crate) adapter: Which,
     /// Switch it on if it is off.
     pub(crate) may_power: bool,
 }
@@ -156,7 +175,7 @@ async fn usable(
                 .map_err(|error| HubRadioError::of_bluez("an adapter", error))?;
             changes.push(Box::pin(within("news of an adapter", adapter.events()).await?));
             let address = within("an adapter's address", adapter.address()).await?;
-            if wanted.adapter.is_some_and(|wanted| wanted != address) {
+            if !wanted.adapter.is(&name, address) {
                 continue;
             }
             if within("an adapter's state", adapter.is_powered()).await? {
@@ -171,11 +190,12 @@ async fn usable(
                 }
             }
         }
-        let why = match off.first() {
-            Some(adapter) => HubRadioError::AdapterOff {
+        let why = match (off.first(), &wanted.adapter) {
+            (Some(adapter), _) => HubRadioError::AdapterOff {
                 name: adapter.name().to_owned(),
             },
-            None => HubRadioError::NoAdapter,
+            (None, Which::Named(name)) => HubRadioError::NotThisAdapter { name: name.clone() },
+            (None, Which::Any | Which::Address(_)) => HubRadioError::NoAdapter,
         };
         let _ = reports.send(Report::Waiting(why)).await;
         loop {

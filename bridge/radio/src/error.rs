@@ -15,6 +15,12 @@ pub enum HubRadioError {
     /// BlueZ has no adapter.
     #[error("this computer has no Bluetooth adapter")]
     NoAdapter,
+    /// BlueZ has adapters, but not this one.
+    #[error("this computer has no Bluetooth adapter {name}")]
+    NotThisAdapter {
+        /// As in `hci0`.
+        name: String,
+    },
     /// There is an adapter; it can't be switched on, or somebody has switched it off.
     #[error("the Bluetooth adapter {name} is off")]
     AdapterOff {
@@ -96,6 +102,7 @@ impl HubRadioError {
             Self::NoAdapter => {
                 "Plug in a Bluetooth adapter, or look whether the system sees it: rfkill list, dmesg."
             }
+            Self::NotThisAdapter { .. } => "Choose one that bluetoothctl list names.",
             Self::AdapterOff { .. } => "Switch it on: rfkill unblock bluetooth, then bluetoothctl power on",
             Self::NoSupplicant => {
                 "Install wpasupplicant and start it with its D-Bus interface: systemctl enable --now wpa_supplicant"

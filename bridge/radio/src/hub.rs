@@ -14,7 +14,7 @@ use zbus::names::BusName;
 use zbus::{Connection, connection};
 
 use crate::advertising::{self, Advertising};
-use crate::bluez::{self, Life, Wanted};
+use crate::bluez::{self, Life, Wanted, Which};
 use crate::bring_up::main_netdev;
 use crate::error::HubRadioError;
 use crate::group::{self, Group};
@@ -52,7 +52,7 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Looks at what there is, removes what a crash has left, and waits for a Bluetooth adapter that can be used.
-    pub(crate) async fn open(words: Words) -> Result<Self, HubRadioError> {
+    pub(crate) async fn open(words: Words, adapter: Option<String>) -> Result<Self, HubRadioError> {
         let bus = connect().await.map_err(HubRadioError::NoBus)?;
         main_netdev(&bus).await?;
         owner::clear(&bus, &[]).await;
@@ -67,7 +67,7 @@ impl Hub {
         let mut bluetooth = Life::begin(
             Duration::ZERO,
             Wanted {
-                adapter: None,
+                adapter: adapter.map_or(Which::Any, Which::Named),
                 may_power: true,
             },
         )?;
@@ -151,7 +151,7 @@ impl Hub {
     }
 
     fn begin(&mut self, rest: Duration, may_power: bool) {
-        let adapter = Some(self.adapter);
+        let adapter = Which::Address(self.adapter);
         match Life::begin(rest, Wanted { adapter, may_power }) {
             Ok(life) => self.bluetooth = Some(life),
             Err(error) => warn!(%error, "no Bluetooth until BlueZ starts anew"),

@@ -46,19 +46,26 @@ const COMMANDS_MAX: usize = 4096;
 pub struct HubRadio;
 
 impl HubRadio {
-    /// Opens the first adapters that can be used, and stays with them; groups of ours that a crash has left are removed. `clock` is the
+    /// Opens the Bluetooth adapter of this name (`hci0`; `None`: the first that can be used) and the first Wi-Fi adapter
+    /// that can be a group owner, and stays with them; groups of ours that a crash has left are removed. `clock` is the
     /// program's monotonic one. Blocks for 30 s at the most.
     ///
     /// Dropping the radio ends its group, and waits for that.
     ///
     /// # Errors
     /// What is missing.
-    pub fn open(clock: impl Fn() -> Time + Send + Sync + 'static) -> Result<DriverRadio, HubRadioError> {
-        DriverRadio::new(clock, begin)
+    pub fn open(
+        bluetooth_adapter: Option<String>,
+        clock: impl Fn() -> Time + Send + Sync + 'static,
+    ) -> Result<DriverRadio, HubRadioError> {
+        DriverRadio::new(clock, |teller| begin(teller, bluetooth_adapter))
     }
 }
 
-fn begin(teller: Teller) -> Result<Box<dyn FnMut(Command) + Send>, HubRadioError> {
+fn begin(
+    teller: Teller,
+    bluetooth_adapter: Option<String>,
+) -> Result<Box<dyn FnMut(Command) + Send>, HubRadioError> {
     let (give, commands) = mpsc::channel(COMMANDS_MAX);
     let (opened, is_open) = std_mpsc::channel();
     let (ends, ended) = std_mpsc::channel();
@@ -67,7 +74,7 @@ fn begin(teller: Teller) -> Result<Box<dyn FnMut(Command) + Send>, HubRadioError
         .spawn(move || {
             // Dropped as the last thing.
             let _ends: std_mpsc::Sender<()> = ends;
-            run(teller, commands, &opened);
+            run(teller, bluetooth_adapter, commands, &opened);
         })
         .map_err(|source| HubRadioError::System {
             what: "no thread for the radio",
@@ -90,6 +97,7 @@ fn begin(teller: Teller) -> Result<Box<dyn FnMut(Command) + Send>, HubRadioError
 
 fn run(
     teller: Teller,
+    bluetooth_adapter: Option<String>,
     commands: mpsc::Receiver<Command>,
     opened: &std_mpsc::Sender<Result<(), HubRadioError>>,
 ) {
@@ -111,7 +119,7 @@ fn run(
         }
     };
     runtime.block_on(async {
-        match Hub::open(words).await {
+        match Hub::open(words, bluetooth_adapter).await {
             Ok(hub) => {
                 let _ = opened.send(Ok(()));
                 hub.run(commands).await;

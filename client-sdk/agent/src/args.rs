@@ -50,8 +50,8 @@ pub(crate) struct Options {
     /// host's name].
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) name: Option<String>,
-    /// How hubs are found: `bluez`, `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else
-    /// `bluez`].
+    /// How hubs are found: `bluez` (this computer's Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET`
+    /// (the air of berth-air) or `none` [default: `none` with --via, else `bluez`].
     #[arg(long, value_name = "RADIO", global = true)]
     pub(crate) radio: Option<RadioSpec>,
     /// Reach the hub at this address, over a network that is there, instead of by radio.

@@ -1,12 +1,18 @@
 //! The radio that the command line asks for.
 
 use anyhow::{Result, bail};
-use berth_net::{NetRadio, RadioSpec, radio_from};
+use berth_laptop_radio::{Hardware, LaptopRadio};
+use berth_net::{AirRadio, NetRadio, NoRadio, RadioSpec};
 use berth_pairing::Name;
+use berth_radio::Radio;
 
 use crate::args::Options;
 use crate::clock;
 use crate::place::advised;
+
+/// Where wpa_supplicant and NetworkManager are if not on the system bus. Not for users: in the radio lab (tests/lab) hub
+/// and laptop share one BlueZ, but a bus has room for one of these only.
+const WIFI_BUS: &str = "BERTH_WIFI_BUS";
 
 /// Comes into the air under `name`, or dials `--via`.
 pub(crate) fn open(options: &Options, name: &Name) -> Result<NetRadio> {
@@ -16,10 +22,23 @@ pub(crate) fn open(options: &Options, name: &Name) -> Result<NetRadio> {
         }
         (Some(spec), _) => spec.clone(),
         (None, Some(_)) => RadioSpec::None,
-        (None, None) => RadioSpec::Bluez,
+        (None, None) => RadioSpec::Bluez(None),
     };
-    let inner =
-        radio_from(&spec, name.as_str(), clock::now).map_err(|error| advised(&error, error.advice()))?;
+    let inner: Box<dyn Radio + Send> = match spec {
+        RadioSpec::Bluez(bluetooth_adapter) => {
+            let hardware = Hardware {
+                bluetooth_adapter,
+                wifi_bus: std::env::var(WIFI_BUS).ok(),
+            };
+            let radio = LaptopRadio::open(hardware, clock::now);
+            Box::new(radio.map_err(|error| advised(&error, error.advice()))?)
+        }
+        RadioSpec::Air(socket) => {
+            let radio = AirRadio::open(&socket, name.as_str(), clock::now);
+            Box::new(radio.map_err(|error| advised(&error, error.advice()))?)
+        }
+        RadioSpec::None => Box::new(NoRadio::new(clock::now)),
+    };
     let mut radio = NetRadio::new(inner);
     if let Some(address) = &options.via {
         radio

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use berth_net::{RadioSpec, radio_from};
+use berth_net::AirRadio;
 use berth_radio::{Command, Event, Radio, StreamId};
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
@@ -64,10 +64,7 @@ impl Air {
 
     fn radio(&self, name: &str) -> AnyRadio {
         let started = Instant::now();
-        radio_from(&RadioSpec::Air(self.socket.clone()), name, move || {
-            started.elapsed()
-        })
-        .unwrap()
+        Box::new(AirRadio::open(&self.socket, name, move || started.elapsed()).unwrap())
     }
 
     fn ctl(&self, order: &[&str]) -> Output {

@@ -20,6 +20,6 @@ pub use air::*;
 pub use driver::{DriverRadio, Teller};
 pub use none::NoRadio;
 pub use radio::{ACCEPTED_MAX, DIAL_WAIT, NetError, NetRadio, TCP_STREAMS_FROM};
-pub use spec::{NoSuchRadio, RadioError, RadioSpec, radio_from};
+pub use spec::{NoSuchRadio, RadioSpec};
 pub use stream::{CLOSE_WAIT, READ_AHEAD_BYTES};
 pub use words::{Word, Words};

@@ -153,7 +153,8 @@ fn a_port_that_is_taken_and_a_radio_that_is_not_there_are_one_line() {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_berthd"));
         command
             .args(["--radio", radio, "--state"])
-            .arg(place.path().join("b"));
+            .arg(place.path().join("b"))
+            .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus");
         let (code, line) = refused(command.stderr(std::process::Stdio::piped()));
         assert_eq!(code, Some(1), "{line}");
         assert_eq!(line.lines().count(), 1);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -71,6 +72,22 @@ impl std::fmt::Debug for AirRadio {
 }
 
 impl AirRadio {
+    /// Comes into the air that is served at `socket`, as [`Self::connect`] does.
+    ///
+    /// # Errors
+    /// [`AirError`].
+    pub fn open(
+        socket: &Path,
+        name: &str,
+        clock: impl Fn() -> Time + Send + Sync + 'static,
+    ) -> Result<Self, AirError> {
+        let link = UnixStream::connect(socket).map_err(|source| AirError::Nobody {
+            socket: socket.to_owned(),
+            source,
+        })?;
+        Self::connect(link, name, clock)
+    }
+
     /// Comes into the air at the other end of `link` under `name`. Waits [`LINK_WAIT`] at the most for each part of the
     /// answer. `clock` is the process's own monotonic one.
     ///

@@ -13,6 +13,7 @@ mod order;
 mod server;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use client::AirRadio;
@@ -27,6 +28,14 @@ pub const LINK_WAIT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AirError {
+    /// Nobody serves an air there.
+    #[error("no air at {}: {source}", socket.display())]
+    Nobody {
+        /// Where.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The connection failed or did not move in time.
     #[error("the connection to the air failed: {0}")]
     Link(#[from] io::Error),
@@ -43,7 +52,9 @@ impl AirError {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Link(_) => "Start berth-air, or name the socket that it was given.",
+            Self::Nobody { .. } | Self::Link(_) => {
+                "Start berth-air there, or name the socket that it was given."
+            }
             Self::Codec(_) => "Use the same version of every program.",
             Self::Refused(_) => "Look with `berth-air ctl trace` who is in the air.",
         }

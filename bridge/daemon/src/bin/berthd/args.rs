@@ -30,7 +30,8 @@ pub(crate) struct Args {
     /// What the hub is called [default: the name of this computer]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// bluez, air:SOCKET (simulated, see berth-air) or none [default: bluez]
+    /// bluez (this computer's Bluetooth and Wi-Fi), bluez:ADAPTER (as in hci1), air:SOCKET (simulated, see berth-air) or
+    /// none [default: bluez]
     #[arg(long, value_name = "RADIO")]
     pub(crate) radio: Option<String>,
     /// Take visits at this address too, over a network that is there.

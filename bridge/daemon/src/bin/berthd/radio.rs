@@ -3,16 +3,28 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use berth_net::{NetRadio, RadioSpec, radio_from};
+use berth_hub_radio::HubRadio;
+use berth_net::{AirRadio, NetRadio, NoRadio, RadioSpec};
 use berth_pairing::Name;
+use berth_radio::Radio;
 
 use crate::clock::monotonic;
 use crate::state::in_one_line;
 
 /// Opens the radio, and listens at `listen` beside it.
 pub(crate) fn open(spec: &RadioSpec, name: &Name, listen: Option<SocketAddr>) -> Result<NetRadio> {
-    let inner = radio_from(spec, name.as_str(), monotonic);
-    let mut radio = NetRadio::new(inner.map_err(|error| in_one_line(&error, error.advice()))?);
+    let inner: Box<dyn Radio + Send> = match spec {
+        RadioSpec::Bluez(adapter) => {
+            let radio = HubRadio::open(adapter.clone(), monotonic);
+            Box::new(radio.map_err(|error| in_one_line(&error, error.advice()))?)
+        }
+        RadioSpec::Air(socket) => {
+            let radio = AirRadio::open(socket, name.as_str(), monotonic);
+            Box::new(radio.map_err(|error| in_one_line(&error, error.advice()))?)
+        }
+        RadioSpec::None => Box::new(NoRadio::new(monotonic)),
+    };
+    let mut radio = NetRadio::new(inner);
     if let Some(address) = listen {
         radio
             .listen(address)
