@@ -22,6 +22,8 @@ pub(crate) enum Input {
     Registered(bool),
     /// The rest is over.
     Rested,
+    /// A laptop is not connected any more.
+    LaptopGone,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -48,6 +50,9 @@ pub(crate) struct Advertising {
     wanted: Option<Bytes>,
     stage: Stage,
     failures: u32,
+    /// After a connection the kernel goes on with the advertisement by which it came. Where BlueZ has another one since
+    /// then, under another number, nobody can connect to what is in the air: so it is registered anew.
+    is_stale: bool,
 }
 
 impl Advertising {
@@ -60,6 +65,7 @@ impl Advertising {
                 }
             }
             Input::Rested => self.stage = Stage::Off,
+            Input::LaptopGone => self.is_stale = true,
         }
         self.go_on(out);
     }
@@ -80,10 +86,11 @@ impl Advertising {
     fn go_on(&mut self, out: &mut Vec<Effect>) {
         match &self.stage {
             Stage::Registering(_) | Stage::Resting => return,
-            Stage::On(beacon) if self.wanted.as_ref() == Some(beacon) => return,
+            Stage::On(beacon) if !self.is_stale && self.wanted.as_ref() == Some(beacon) => return,
             Stage::On(_) => out.push(Effect::Unregister),
             Stage::Off => {}
         }
+        self.is_stale = false;
         self.stage = match &self.wanted {
             Some(beacon) => {
                 out.push(Effect::Register(beacon.clone()));
@@ -120,6 +127,19 @@ mod tests {
         assert_eq!(after(&mut it, Input::Registered(true)), []);
         assert_eq!(after(&mut it, Input::Want(None)), [Effect::Unregister]);
         assert_eq!(after(&mut it, Input::Want(None)), []);
+    }
+
+    #[test]
+    fn after_a_connection_the_beacon_is_registered_anew() {
+        let mut it = Advertising::default();
+        assert_eq!(after(&mut it, Input::LaptopGone), []);
+        assert_eq!(after(&mut it, Input::Want(Some(ONE))), [Effect::Register(ONE)]);
+        assert_eq!(after(&mut it, Input::Registered(true)), []);
+        let anew = [Effect::Unregister, Effect::Register(ONE)];
+        assert_eq!(after(&mut it, Input::LaptopGone), anew);
+        assert_eq!(after(&mut it, Input::LaptopGone), []);
+        assert_eq!(after(&mut it, Input::Registered(true)), anew);
+        assert_eq!(after(&mut it, Input::Registered(true)), []);
     }
 
     #[test]

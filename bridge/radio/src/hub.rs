@@ -200,7 +200,10 @@ impl Hub {
                 self.link(links::Input::Subscribed { peer, limit_bytes }).await;
             }
             Some(Report::Frame { peer, frame }) => self.link(links::Input::Frame { peer, frame }).await,
-            Some(Report::Gone { peer }) => self.link(links::Input::Gone { peer }).await,
+            Some(Report::Gone { peer }) => {
+                self.link(links::Input::Gone { peer }).await;
+                self.advertise(advertising::Input::LaptopGone);
+            }
             Some(Report::Over(why)) => {
                 warn!(error = %why, "the Bluetooth adapter is gone");
                 self.adapter_gone().await;
