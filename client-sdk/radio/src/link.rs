@@ -8,7 +8,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use berth_radio::{Address, ConnId, GATT_FRAME_SIZE_BYTES_MAX, SERVICE_UUID, TO_HUB_UUID, TO_LAPTOP_UUID};
+use berth_radio::{Address, ConnId, SERVICE_UUID, TO_HUB_UUID, TO_LAPTOP_UUID};
 use btleplug::api::{Central, CentralEvent, Characteristic, Peripheral as _, ValueNotification, WriteType};
 use btleplug::platform::{Adapter, Peripheral};
 use bytes::Bytes;
@@ -27,6 +27,10 @@ const OPEN_WAIT: Duration = Duration::from_secs(20);
 
 /// Frames that may wait to be written; more are lost.
 pub(crate) const FRAMES_MAX: usize = 64;
+
+/// Largest frame to a hub: BlueZ before August 2023 counts the two bytes of the handle as part of the value, which may
+/// have 512, and drops what is longer without a word (bluez/bluez issue 570, `check_length` in `gatt-server.c`).
+const FRAME_SIZE_BYTES_MAX: usize = 510;
 
 /// What an attribute's write or notification adds to a frame (Bluetooth Core 5.3, Vol 3, Part F, 3.4.5, 3.4.7).
 const HEADER_SIZE_BYTES: usize = 3;
@@ -111,7 +115,7 @@ async fn open(adapter: &Adapter, device: &Peripheral) -> btleplug::Result<(Link,
         notifications,
         events,
     };
-    Ok((link, mtu_bytes.min(GATT_FRAME_SIZE_BYTES_MAX)))
+    Ok((link, mtu_bytes.min(FRAME_SIZE_BYTES_MAX)))
 }
 
 /// Until it is to be closed, or gone.
