@@ -2,6 +2,8 @@
 
 use std::io;
 
+use berth_net::OpenError;
+
 /// Why there is no radio, or none for now.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -157,6 +159,17 @@ impl HubRadioError {
                 Self::Silent { service: SUPPLICANT }
             }
             source => Self::Supplicant { what, source },
+        }
+    }
+}
+
+impl From<OpenError> for HubRadioError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::System { what, source } => Self::System { what, source },
+            OpenError::Silent => Self::Silent {
+                service: "the radio's services",
+            },
         }
     }
 }

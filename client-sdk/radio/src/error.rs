@@ -2,6 +2,8 @@
 
 use std::io;
 
+use berth_net::OpenError;
+
 /// Why there is no radio.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,6 +78,15 @@ impl LaptopRadioError {
             },
             zbus::Error::InputOutput(error) if error.kind() == io::ErrorKind::TimedOut => Self::Silent,
             error => Self::Bluez(error),
+        }
+    }
+}
+
+impl From<OpenError> for LaptopRadioError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::System { what, source } => Self::System { what, source },
+            OpenError::Silent => Self::Silent,
         }
     }
 }

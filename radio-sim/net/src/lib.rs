@@ -13,6 +13,7 @@ mod none;
 mod radio;
 mod spec;
 mod stream;
+mod thread;
 mod wire;
 mod words;
 
@@ -22,4 +23,5 @@ pub use none::NoRadio;
 pub use radio::{ACCEPTED_MAX, DIAL_WAIT, NetError, NetRadio, TCP_STREAMS_FROM};
 pub use spec::{NoSuchRadio, RadioSpec};
 pub use stream::{CLOSE_WAIT, READ_AHEAD_BYTES};
+pub use thread::OpenError;
 pub use words::{Word, Words};

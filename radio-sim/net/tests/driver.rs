@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use berth_net::{DriverRadio, Teller};
+use berth_net::{DriverRadio, OpenError, Teller, Word, Words};
 use berth_radio::conformance::{Bench, Held, PROMISES, Role};
 use berth_radio::{Address, Command, Event, GroupCredentials, Radio};
 use lab::{SILENCE, expect, local, opened, pick, real_clock};
@@ -137,4 +137,39 @@ fn the_streams_of_a_group_are_told_as_closed_before_the_group_is() {
         let deadline = hub.now() + lab::WAIT;
         assert_eq!(hub.event(deadline), Some(event));
     }
+}
+
+/// How long a dropped radio waits here for its tasks.
+const END_WAIT: Duration = lab::WAIT;
+
+#[test]
+fn what_keeps_tasks_from_beginning_is_told() {
+    let open = async |_: Words| Err::<(), _>(OpenError::Silent);
+    let begun = DriverRadio::on_a_thread(real_clock(), END_WAIT, open, async |(), _| {});
+    assert!(matches!(begun, Err(OpenError::Silent)));
+}
+
+#[test]
+fn tasks_take_commands_in_order_and_have_ended_when_their_radio_is_dropped() {
+    let (told, ended) = mpsc::channel();
+    let run = async move |words: Words, mut commands: tokio::sync::mpsc::Receiver<Command>| {
+        while let Some(command) = commands.recv().await {
+            let event = match command {
+                Command::StartGroup => Event::GroupFailed,
+                _ => Event::JoinFailed,
+            };
+            words.say(Word::Event(event)).await;
+        }
+        told.send(()).unwrap();
+    };
+    let open = async |words| Ok::<_, OpenError>(words);
+    let mut radio = DriverRadio::on_a_thread(real_clock(), END_WAIT, open, run).unwrap();
+    radio.command(Command::StartGroup);
+    radio.command(Command::Leave);
+    for event in [Event::GroupFailed, Event::JoinFailed] {
+        let deadline = radio.now() + lab::WAIT;
+        assert_eq!(radio.event(deadline), Some(event));
+    }
+    drop(radio);
+    assert_eq!(ended.try_recv(), Ok(()));
 }
