@@ -25,6 +25,9 @@ _berth() {
             berth,cat)
                 cmd="berth__subcmd__cat"
                 ;;
+            berth,doctor)
+                cmd="berth__subcmd__doctor"
+                ;;
             berth,exclude)
                 cmd="berth__subcmd__exclude"
                 ;;
@@ -112,6 +115,9 @@ _berth() {
             berth__subcmd__help,cat)
                 cmd="berth__subcmd__help__subcmd__cat"
                 ;;
+            berth__subcmd__help,doctor)
+                cmd="berth__subcmd__help__subcmd__doctor"
+                ;;
             berth__subcmd__help,exclude)
                 cmd="berth__subcmd__help__subcmd__exclude"
                 ;;
@@ -167,7 +173,7 @@ _berth() {
 
     case "${cmd}" in
         berth)
-            opts="-h -V --state --name --radio --via --json --help --version pair backup agent status sets ls cat restore recovery-key folders exclude leave help"
+            opts="-h -V --state --name --radio --via --json --help --version pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -257,6 +263,36 @@ _berth() {
             return 0
             ;;
         berth__subcmd__cat)
+            opts="-h --state --name --radio --via --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --radio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --via)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berth__subcmd__doctor)
             opts="-h --state --name --radio --via --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -667,7 +703,7 @@ _berth() {
             return 0
             ;;
         berth__subcmd__help)
-            opts="pair backup agent status sets ls cat restore recovery-key folders exclude leave help"
+            opts="pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -709,6 +745,20 @@ _berth() {
             return 0
             ;;
         berth__subcmd__help__subcmd__cat)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berth__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -20,6 +20,7 @@ Examples:
   berth restore latest ~/Documents --to /tmp/back
                                         bring it back, as /tmp/back/home/...
   berth leave                           \"I must go\": a checkpoint, then goodbye
+  berth doctor                          can this laptop meet a hub by radio?
   berth recovery-key                    opens the backups without this laptop
 
 Always left out: the state folder, other file systems mounted inside a folder
@@ -103,6 +104,8 @@ pub(crate) enum Command {
     },
     /// End the visit that is under way: a checkpoint, goodbye, and you may go.
     Leave,
+    /// Tell what this laptop's Bluetooth and Wi-Fi can do, and what to do about what is missing. Changes nothing.
+    Doctor,
 }
 
 /// Changes to what is backed up.

@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
     Done,
     /// Done, but some files could not be read.
     SomeNotRead,
-    /// Ended before everything was backed up; the person knows why.
+    /// Ended before everything was backed up, or something is missing; the person knows why.
     NotAll,
 }
 
@@ -50,6 +50,12 @@ const SOME_NOT_READ: u8 = 3;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if std::env::var_os("BERTH_DEBUG").is_some() {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+            .with_writer(io::stderr)
+            .init();
+    }
     match run(&args) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::NotAll) => ExitCode::from(FAILED),
@@ -81,6 +87,7 @@ fn run(args: &Args) -> Result<Outcome> {
         Command::Cat(args) => reading_commands::cat(options, args),
         Command::Restore(args) => reading_commands::restore(options, args),
         Command::Leave => leave::run(options),
+        Command::Doctor => radio::doctor(options),
     }
 }
 

@@ -1,14 +1,15 @@
 //! The radio that the command line asks for.
 
-use anyhow::{Result, bail};
-use berth_laptop_radio::{Hardware, LaptopRadio};
+use anyhow::{Context, Result, bail};
+use berth_doctor::Side;
+use berth_laptop_radio::{Hardware, LaptopRadio, LaptopRadioError};
 use berth_net::{AirRadio, NetRadio, NoRadio, RadioSpec};
 use berth_pairing::Name;
 use berth_radio::Radio;
 
 use crate::args::Options;
-use crate::clock;
 use crate::place::advised;
+use crate::{Outcome, clock, say};
 
 /// Where wpa_supplicant and NetworkManager are if not on the system bus. Not for users: in the radio lab (tests/lab) hub
 /// and laptop share one BlueZ, but a bus has room for one of these only.
@@ -28,10 +29,11 @@ pub(crate) fn open(options: &Options, name: &Name) -> Result<NetRadio> {
         RadioSpec::Bluez(bluetooth_adapter) => {
             let hardware = Hardware {
                 bluetooth_adapter,
-                wifi_bus: std::env::var(WIFI_BUS).ok(),
+                wifi_bus: wifi_bus(),
             };
             let radio = LaptopRadio::open(hardware, clock::now);
-            Box::new(radio.map_err(|error| advised(&error, error.advice()))?)
+            let advice = |error: &LaptopRadioError| format!("{} `berth doctor` tells more.", error.advice());
+            Box::new(radio.map_err(|error| advised(&error, &advice(&error)))?)
         }
         RadioSpec::Air(socket) => {
             let radio = AirRadio::open(&socket, name.as_str(), clock::now);
@@ -46,4 +48,20 @@ pub(crate) fn open(options: &Options, name: &Name) -> Result<NetRadio> {
             .map_err(|error| advised(&error, error.advice()))?;
     }
     Ok(radio)
+}
+
+fn wifi_bus() -> Option<String> {
+    std::env::var(WIFI_BUS).ok()
+}
+
+/// `berth doctor`.
+pub(crate) fn doctor(options: &Options) -> Result<Outcome> {
+    let report =
+        berth_doctor::examine(Side::Laptop, wifi_bus().as_deref()).context("looking at this laptop")?;
+    if options.json {
+        say(&serde_json::to_string(&report)?);
+    } else {
+        say(&report.to_string());
+    }
+    Ok(if report.ok { Outcome::Done } else { Outcome::NotAll })
 }

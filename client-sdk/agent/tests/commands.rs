@@ -79,6 +79,27 @@ fn wrong_usage_is_exit_code_2() {
 }
 
 #[test]
+fn the_doctor_names_what_is_missing_and_makes_nothing() {
+    let (_folder, state) = state();
+    let doctor = Command::new(env!("CARGO_BIN_EXE_berth"))
+        .args(["doctor", "--json", "--state"])
+        .arg(&state)
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
+        .output()
+        .unwrap();
+    assert_eq!(doctor.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let bluez = findings
+        .iter()
+        .find(|finding| finding["about"] == "BlueZ")
+        .unwrap();
+    assert_eq!(bluez["state"], "missing");
+    assert!(bluez["advice"].is_string(), "{bluez}");
+    assert!(!state.exists());
+}
+
+#[test]
 fn what_needs_a_hub_says_what_is_missing() {
     let (_folder, state) = state();
     fails(&berth(&state, &["backup", "--radio", "none"]), "--via ADDR:PORT");

@@ -162,6 +162,28 @@ fn a_port_that_is_taken_and_a_radio_that_is_not_there_are_one_line() {
 }
 
 #[test]
+fn the_doctor_names_what_is_missing_and_makes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let doctor = std::process::Command::new(env!("CARGO_BIN_EXE_berthd"))
+        .args(["doctor", "--json"])
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
+        .env("HOME", place.path())
+        .output()
+        .unwrap();
+    assert_eq!(doctor.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert_eq!(report["ok"], false);
+    let findings = report["findings"].as_array().unwrap();
+    let bluez = findings
+        .iter()
+        .find(|finding| finding["about"] == "BlueZ")
+        .unwrap();
+    assert_eq!(bluez["state"], "missing");
+    assert!(bluez["advice"].is_string(), "{bluez}");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn systemd_hears_that_it_is_ready_that_it_lives_and_that_it_stops() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("notify");

@@ -3,18 +3,20 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
   berthd --upstream /srv/backup             by radio
   berthd --config /etc/berth/berthd.toml    as a service
+  berthd doctor                             can this computer be a hub by radio?
   berthd --radio none --listen 192.168.1.5:7700 --upstream /srv/backup
                                             over a network, without radio
 
 Then `berthctl pair`, with the same --state, shows a code to type on the laptop.
 
-Exit codes: 0 stopped as told; 1 failed; 2 wrong usage or configuration.";
+Exit codes: 0 stopped as told; 1 failed; 2 wrong usage or configuration.
+`doctor`: 0 all that is needed is here; 1 something is missing.";
 
 /// The hub: takes backups of paired laptops, and forwards them to the upstream.
 #[derive(Debug, Parser)]
@@ -40,9 +42,19 @@ pub(crate) struct Args {
     /// Where sets are forwarded to: a folder or a file:// URL.
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<String>,
-    /// Log as JSON lines.
-    #[arg(long)]
+    /// Log, or answer, as JSON.
+    #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do instead of being the hub.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell what this computer's Bluetooth and Wi-Fi can do for a hub, and what to do about what is missing. Changes
+    /// nothing.
+    Doctor,
 }
 
 #[cfg(test)]

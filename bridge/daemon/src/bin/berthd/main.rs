@@ -24,6 +24,7 @@ use berth_daemon::{
     Beat, Clock, ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders,
     StoreThreads, Stores, drive,
 };
+use berth_doctor::Side;
 use berth_pairing::fast_aes;
 use berth_radio::Radio;
 use berth_session::HubSetup;
@@ -34,7 +35,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::clock::{monotonic, wall_ns};
 use crate::config::{Config, When};
 use crate::control::{Control, Socket, Window};
@@ -50,6 +51,9 @@ const FORWARDING_STOP_MAX: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Command::Doctor) = args.command {
+        return doctor(args.json).unwrap_or_else(|error| failed(&error, FAILED));
+    }
     let config = match Config::of(&args) {
         Ok(config) => config,
         Err(error) => return failed(&error, WRONG_USAGE),
@@ -59,6 +63,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, FAILED),
     }
+}
+
+fn doctor(json: bool) -> Result<ExitCode> {
+    let report = berth_doctor::examine(Side::Hub, None).context("looking at this computer")?;
+    let mut out = io::stdout();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        writeln!(out, "{report}")?;
+    }
+    Ok(ExitCode::from(if report.ok { 0 } else { FAILED }))
 }
 
 /// The last line of a hub that failed.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use berth_hub_radio::HubRadio;
+use berth_hub_radio::{HubRadio, HubRadioError};
 use berth_net::{AirRadio, NetRadio, NoRadio, RadioSpec};
 use berth_pairing::Name;
 use berth_radio::Radio;
@@ -16,7 +16,8 @@ pub(crate) fn open(spec: &RadioSpec, name: &Name, listen: Option<SocketAddr>) ->
     let inner: Box<dyn Radio + Send> = match spec {
         RadioSpec::Bluez(adapter) => {
             let radio = HubRadio::open(adapter.clone(), monotonic);
-            Box::new(radio.map_err(|error| in_one_line(&error, error.advice()))?)
+            let advice = |error: &HubRadioError| format!("{} `berthd doctor` tells more.", error.advice());
+            Box::new(radio.map_err(|error| in_one_line(&error, &advice(&error)))?)
         }
         RadioSpec::Air(socket) => {
             let radio = AirRadio::open(socket, name.as_str(), monotonic);

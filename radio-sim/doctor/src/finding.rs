@@ -1,0 +1,565 @@
+//! From what was read to what it means for a hub or a laptop.
+
+use serde::Serialize;
+
+use crate::seen::{Absent, Adapter, Beside, Controller, Interface, Seen, WifiRadio};
+
+/// Who is to use the radios.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Advertises, and opens a Wi-Fi Direct group.
+    Hub,
+    /// Scans, and joins.
+    Laptop,
+}
+
+/// How good what was found is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// Berth works, but not as well as it could.
+    Limited,
+    /// Berth does not work so.
+    Missing,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How good it is.
+    pub state: State,
+    /// Whose it is: a service, an adapter.
+    pub about: String,
+    /// What was found.
+    pub text: String,
+    /// What a person can do about it.
+    pub advice: Option<String>,
+}
+
+impl Finding {
+    fn ok(about: &str, text: impl Into<String>) -> Self {
+        Self {
+            state: State::Ok,
+            about: about.to_owned(),
+            text: text.into(),
+            advice: None,
+        }
+    }
+
+    fn not(state: State, about: &str, text: impl Into<String>, advice: &str) -> Self {
+        Self {
+            state,
+            advice: Some(advice.to_owned()),
+            ..Self::ok(about, text)
+        }
+    }
+}
+
+const BLUETOOTH: &str = "Bluetooth";
+const WIFI: &str = "Wi-Fi";
+const BLUEZ: &str = "BlueZ";
+const SUPPLICANT: &str = "wpa_supplicant";
+const NETWORK_MANAGER: &str = "NetworkManager";
+
+/// What it means for this side, in the order in which a person would put it right.
+#[must_use]
+pub fn findings(side: Side, seen: &Seen) -> Vec<Finding> {
+    let mut findings = switches(seen);
+    findings.push(match &seen.bluez {
+        Ok(()) => Finding::ok(BLUEZ, "runs"),
+        Err(absent) => {
+            let advice = match absent {
+                Absent::NotRunning => "Install bluez, then: systemctl enable --now bluetooth",
+                Absent::Denied => "Log in at the computer itself, or join the group bluetooth.",
+                other => remedy(other, "Look into its log: journalctl -u bluetooth"),
+            };
+            Finding::not(State::Missing, BLUEZ, words(absent), advice)
+        }
+    });
+    findings.extend(adapters(side, seen));
+    match side {
+        Side::Hub => {
+            findings.extend(owners(&seen.radios));
+            findings.push(hub_supplicant(&seen.supplicant));
+        }
+        Side::Laptop => {
+            findings.extend(clients(&seen.radios));
+            findings.extend(ways(seen));
+        }
+    }
+    findings
+}
+
+fn words(absent: &Absent) -> String {
+    match absent {
+        Absent::NoBus => "can't be asked: the system bus can't be reached".to_owned(),
+        Absent::NotRunning => "does not run".to_owned(),
+        Absent::Denied => "may not be used by this user".to_owned(),
+        Absent::Silent => "does not answer".to_owned(),
+        Absent::Odd(why) => format!("answers: {why}"),
+    }
+}
+
+fn remedy(absent: &Absent, otherwise: &'static str) -> &'static str {
+    match absent {
+        Absent::NoBus => "Start D-Bus: systemctl start dbus",
+        _ => otherwise,
+    }
+}
+
+/// Switched off is missing only where nothing of the kind is left on.
+fn switches(seen: &Seen) -> Vec<Finding> {
+    let off = |kind: &str| seen.switches.iter().filter(|switch| switch.kind == kind).count();
+    let kinds = [
+        ("bluetooth", seen.adapters.len(), BLUETOOTH),
+        ("wlan", seen.radios.len(), WIFI),
+    ];
+    let mut findings = Vec::new();
+    for (kind, all, about) in kinds {
+        let state = if off(kind) < all {
+            State::Limited
+        } else {
+            State::Missing
+        };
+        for switch in seen.switches.iter().filter(|switch| switch.kind == kind) {
+            let text = format!("{} is switched off", switch.name);
+            let advice = match (switch.is_hard, kind) {
+                (true, _) => "Use the computer's own switch or key for it.",
+                (false, "wlan") => "Switch it on: rfkill unblock wifi",
+                (false, _) => "Switch it on: rfkill unblock bluetooth",
+            };
+            findings.push(Finding::not(state, about, text, advice));
+        }
+    }
+    findings
+}
+
+// --- Bluetooth ------------------------------------------------------------------------------------------------------
+
+fn adapters(side: Side, seen: &Seen) -> Vec<Finding> {
+    if seen.adapters.is_empty() {
+        let advice = "Plug in a Bluetooth adapter (4.0 or newer), or look whether the system sees it: dmesg";
+        return vec![Finding::not(
+            State::Missing,
+            BLUETOOTH,
+            "this computer has no adapter",
+            advice,
+        )];
+    }
+    best_of(seen.adapters.iter().map(|it| adapter(side, it, seen)).collect())
+}
+
+fn adapter(side: Side, Adapter { name, controller }: &Adapter, seen: &Seen) -> Finding {
+    let Some(it) = controller else {
+        let advice = "Have BlueZ running first; then look into its log: journalctl -u bluetooth";
+        let text = format!("{name} is there, but BlueZ says nothing of it");
+        return Finding::not(State::Missing, BLUETOOTH, text, advice);
+    };
+    if !has_role(side, it) {
+        let (text, advice) = match side {
+            Side::Hub => (
+                "can't advertise as a peripheral",
+                "Use an adapter for Bluetooth 4.1 or newer.",
+            ),
+            Side::Laptop => (
+                "can't scan as a central",
+                "Use an adapter for Bluetooth 4.0 or newer.",
+            ),
+        };
+        return Finding::not(State::Missing, BLUETOOTH, format!("{name} {text}"), advice);
+    }
+    let roles = match it.roles.as_slice() {
+        [] => "roles unknown".to_owned(),
+        roles => roles.join(", "),
+    };
+    let is_off_for_good = seen.switches.iter().any(|switch| switch.name == *name);
+    match (it.is_powered, side) {
+        (true, _) => Finding::ok(BLUETOOTH, format!("{name} is on: {roles}")),
+        (false, Side::Hub) if !is_off_for_good => Finding::ok(
+            BLUETOOTH,
+            format!("{name} is off, and the hub switches it on: {roles}"),
+        ),
+        (false, _) => Finding::not(
+            State::Missing,
+            BLUETOOTH,
+            format!("{name} is off"),
+            "Switch it on: bluetoothctl power on",
+        ),
+    }
+}
+
+fn has_role(side: Side, it: &Controller) -> bool {
+    let role = match side {
+        Side::Hub => "peripheral",
+        Side::Laptop => "central",
+    };
+    let has_room = it.advertisements_free.unwrap_or(0) > 0 || it.advertisements.unwrap_or(0) > 0;
+    let is_told = it.roles.is_empty() || it.roles.iter().any(|it| it == role);
+    is_told && (side == Side::Laptop || has_room)
+}
+
+/// One that is as it should be is enough: what the others miss only limits.
+fn best_of(mut findings: Vec<Finding>) -> Vec<Finding> {
+    if findings.iter().any(|finding| finding.state != State::Missing) {
+        for finding in &mut findings {
+            if finding.state == State::Missing {
+                finding.state = State::Limited;
+            }
+        }
+    }
+    findings
+}
+
+// --- Wi-Fi ----------------------------------------------------------------------------------------------------------
+
+fn no_wifi() -> Vec<Finding> {
+    let advice = "Plug in a Wi-Fi adapter, or look whether the system sees it: dmesg";
+    vec![Finding::not(
+        State::Missing,
+        WIFI,
+        "this computer has no adapter",
+        advice,
+    )]
+}
+
+fn label(radio: &WifiRadio) -> String {
+    match radio.interfaces.as_slice() {
+        [] => radio.name.clone(),
+        interfaces => interfaces.join(", "),
+    }
+}
+
+fn ghz<'a>(bands: impl Iterator<Item = &'a str>) -> String {
+    let bands: Vec<&str> = bands.collect();
+    format!("{} GHz", bands.join("/"))
+}
+
+fn owners(radios: &[WifiRadio]) -> Vec<Finding> {
+    if radios.is_empty() {
+        return no_wifi();
+    }
+    best_of(radios.iter().map(owner).collect())
+}
+
+fn owner(radio: &WifiRadio) -> Finding {
+    let name = label(radio);
+    let for_groups = |ghz: &str| {
+        radio
+            .bands
+            .iter()
+            .any(|band| band.ghz == ghz && band.is_for_groups)
+    };
+    if radio.owner == Beside::No || !(for_groups("2.4") || for_groups("5")) {
+        return Finding::not(
+            State::Missing,
+            WIFI,
+            format!("{name} can't open a Wi-Fi Direct group"),
+            "Use an adapter that can (iw list names P2P-GO), or a network that is there (--listen).",
+        );
+    }
+    let bands = radio
+        .bands
+        .iter()
+        .filter(|band| band.is_for_groups && band.ghz != "6");
+    let text = format!(
+        "{name} can open a Wi-Fi Direct group, {}",
+        ghz(bands.map(|band| band.ghz))
+    );
+    if radio.owner == Beside::Alone {
+        return Finding::not(
+            State::Limited,
+            WIFI,
+            format!("{text}, but only while it is on no network itself"),
+            "Connect the hub by cable, or give it a second Wi-Fi adapter.",
+        );
+    }
+    if !for_groups("5") {
+        return Finding::not(
+            State::Limited,
+            WIFI,
+            format!("{text}: 5 GHz would be faster"),
+            "If the adapter has 5 GHz, say in which country it is: iw reg set COUNTRY",
+        );
+    }
+    Finding::ok(WIFI, format!("{text}, {}", beside_words(radio.owner)))
+}
+
+fn beside_words(beside: Beside) -> &'static str {
+    match beside {
+        Beside::SameChannel => "beside its network and on its channel",
+        Beside::AnyChannel => "beside its network and on any channel",
+        Beside::No | Beside::Alone => "not beside its network",
+    }
+}
+
+fn clients(radios: &[WifiRadio]) -> Vec<Finding> {
+    if radios.is_empty() {
+        return no_wifi();
+    }
+    let of = |radio: &WifiRadio| {
+        let text = format!(
+            "{}, {}",
+            label(radio),
+            ghz(radio.bands.iter().map(|band| band.ghz))
+        );
+        match radio.client {
+            Beside::SameChannel | Beside::AnyChannel => Finding::ok(
+                WIFI,
+                format!("{text}: joins a hub {}", beside_words(radio.client)),
+            ),
+            Beside::No | Beside::Alone => Finding::not(
+                State::Limited,
+                WIFI,
+                format!("{text}: leaves its network to join a hub, and comes back to it"),
+                "An adapter for Wi-Fi Direct (iw list names P2P-client) stays on its network.",
+            ),
+        }
+    };
+    radios.iter().map(of).collect()
+}
+
+/// One that runs.
+fn supplicant(interfaces: &[Interface]) -> Finding {
+    match (interfaces.iter().find(|it| it.has_p2p), interfaces.first()) {
+        (Some(it), _) => Finding::ok(SUPPLICANT, format!("runs, with Wi-Fi Direct on {}", it.name)),
+        (None, None) => Finding::ok(SUPPLICANT, "runs, and is given an interface when it is needed"),
+        (None, Some(it)) => Finding::not(
+            State::Missing,
+            SUPPLICANT,
+            format!("runs, but has no Wi-Fi Direct on {}", it.name),
+            "Take p2p_disabled out of its configuration, or use another adapter.",
+        ),
+    }
+}
+
+fn hub_supplicant(answer: &Result<Vec<Interface>, Absent>) -> Finding {
+    match answer {
+        Ok(interfaces) => supplicant(interfaces),
+        Err(absent) => {
+            let advice = match absent {
+                Absent::NotRunning => {
+                    "Install wpasupplicant and start it with its D-Bus interface: systemctl enable --now wpa_supplicant"
+                }
+                Absent::Denied => "Run the hub as root, or allow its user to use it (docs/operating.md).",
+                other => remedy(other, "Look into its log: journalctl -u wpa_supplicant"),
+            };
+            Finding::not(State::Missing, SUPPLICANT, words(absent), advice)
+        }
+    }
+}
+
+/// Ways into a group: one is enough.
+fn ways(seen: &Seen) -> Vec<Finding> {
+    let direct = match &seen.supplicant {
+        Ok(interfaces) => supplicant(interfaces),
+        Err(absent) => {
+            let advice = match absent {
+                Absent::NotRunning => {
+                    "Install wpasupplicant and start it: systemctl enable --now wpa_supplicant"
+                }
+                Absent::Denied => "Join its group and log in again: sudo adduser $USER netdev",
+                other => remedy(other, "Look into its log: journalctl -u wpa_supplicant"),
+            };
+            Finding::not(State::Missing, SUPPLICANT, words(absent), advice)
+        }
+    };
+    // wpa_supplicant alone can join as a station too.
+    let is_alone = seen.supplicant.is_ok();
+    let station = match &seen.network_manager {
+        Ok(true) => Finding::ok(NETWORK_MANAGER, "runs, and lets this user join networks"),
+        Ok(false) => Finding::not(
+            State::Missing,
+            NETWORK_MANAGER,
+            "runs, but does not let this user join networks unasked",
+            "Log in at the computer itself, or see `nmcli general permissions`.",
+        ),
+        Err(Absent::NotRunning) if is_alone => {
+            Finding::ok(NETWORK_MANAGER, "does not run, and wpa_supplicant does without")
+        }
+        Err(absent) => {
+            let advice = remedy(absent, "Start it: systemctl enable --now NetworkManager");
+            Finding::not(State::Missing, NETWORK_MANAGER, words(absent), advice)
+        }
+    };
+    best_of(vec![direct, station])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::{Band, Switch};
+
+    fn adapter(name: &str, is_powered: bool, roles: &[&str]) -> Adapter {
+        Adapter {
+            name: name.to_owned(),
+            controller: Some(Controller {
+                is_powered,
+                roles: roles.iter().map(ToString::to_string).collect(),
+                advertisements_free: Some(5),
+                advertisements: Some(0),
+            }),
+        }
+    }
+
+    /// As read in the radio lab: BlueZ 5.66, wpa_supplicant 2.10, two channels at once.
+    fn lab() -> Seen {
+        let band = |ghz, is_for_groups| Band { ghz, is_for_groups };
+        Seen {
+            bluez: Ok(()),
+            adapters: vec![adapter("hci0", true, &["central", "peripheral"])],
+            switches: Vec::new(),
+            radios: vec![WifiRadio {
+                name: "phy0".to_owned(),
+                interfaces: vec!["wlan0".to_owned()],
+                bands: vec![band("2.4", true), band("5", true), band("6", false)],
+                owner: Beside::AnyChannel,
+                client: Beside::AnyChannel,
+            }],
+            supplicant: Ok(vec![Interface {
+                name: "wlan0".to_owned(),
+                has_p2p: true,
+            }]),
+            network_manager: Err(Absent::NotRunning),
+        }
+    }
+
+    fn none() -> Seen {
+        Seen {
+            bluez: Err(Absent::NoBus),
+            adapters: Vec::new(),
+            switches: Vec::new(),
+            radios: Vec::new(),
+            supplicant: Err(Absent::NoBus),
+            network_manager: Err(Absent::NoBus),
+        }
+    }
+
+    /// What is found of `about` after this change of the lab.
+    fn found(side: Side, about: &str, change: impl FnOnce(&mut Seen)) -> Vec<(State, String)> {
+        let mut seen = lab();
+        change(&mut seen);
+        let all = findings(side, &seen).into_iter();
+        let them = all.filter(|finding| finding.about == about);
+        them.map(|finding| (finding.state, finding.text)).collect()
+    }
+
+    fn worst(side: Side, seen: &Seen) -> State {
+        let states = findings(side, seen).into_iter().map(|finding| finding.state);
+        states.max_by_key(|state| *state as u8).unwrap()
+    }
+
+    #[test]
+    fn a_computer_with_everything_is_enough_for_both_and_one_with_nothing_for_none() {
+        for side in [Side::Hub, Side::Laptop] {
+            assert_eq!(worst(side, &lab()), State::Ok);
+            let nothing = findings(side, &none());
+            assert!(nothing.iter().all(|it| it.state == State::Missing), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_as_it_should_be_comes_with_advice() {
+        let mut seens = vec![lab(), none()];
+        for absent in [
+            Absent::NotRunning,
+            Absent::Denied,
+            Absent::Silent,
+            Absent::Odd("?".to_owned()),
+        ] {
+            let mut seen = lab();
+            seen.bluez = Err(absent.clone());
+            seen.supplicant = Err(absent.clone());
+            seen.network_manager = Err(absent);
+            seens.push(seen);
+        }
+        for finding in seens.iter().flat_map(|seen| findings(Side::Hub, seen)) {
+            assert_eq!(
+                finding.advice.is_some(),
+                finding.state != State::Ok,
+                "{finding:?}"
+            );
+        }
+        for finding in seens.iter().flat_map(|seen| findings(Side::Laptop, seen)) {
+            assert_eq!(
+                finding.advice.is_some(),
+                finding.state != State::Ok,
+                "{finding:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hub_needs_a_peripheral_and_a_laptop_a_central() {
+        let central_only = |seen: &mut Seen| seen.adapters = vec![adapter("hci0", true, &["central"])];
+        assert_eq!(found(Side::Hub, BLUETOOTH, central_only)[0].0, State::Missing);
+        assert_eq!(found(Side::Laptop, BLUETOOTH, central_only)[0].0, State::Ok);
+        let no_room = |seen: &mut Seen| {
+            let controller = seen.adapters[0].controller.as_mut().unwrap();
+            controller.advertisements_free = None;
+            controller.advertisements = None;
+        };
+        assert_eq!(found(Side::Hub, BLUETOOTH, no_room)[0].0, State::Missing);
+        assert_eq!(found(Side::Laptop, BLUETOOTH, no_room)[0].0, State::Ok);
+    }
+
+    #[test]
+    fn one_adapter_that_can_is_enough() {
+        let two = |seen: &mut Seen| seen.adapters.push(adapter("hci1", true, &["central"]));
+        let states: Vec<State> = found(Side::Hub, BLUETOOTH, two)
+            .into_iter()
+            .map(|it| it.0)
+            .collect();
+        assert_eq!(states, [State::Ok, State::Limited]);
+    }
+
+    #[test]
+    fn the_hub_switches_its_adapter_on_unless_rfkill_holds_it() {
+        let off = |seen: &mut Seen| seen.adapters = vec![adapter("hci0", false, &["peripheral", "central"])];
+        assert_eq!(found(Side::Hub, BLUETOOTH, off)[0].0, State::Ok);
+        assert_eq!(found(Side::Laptop, BLUETOOTH, off)[0].0, State::Missing);
+        let held = |seen: &mut Seen| {
+            off(seen);
+            let switch = |is_hard| Switch {
+                kind: "bluetooth".to_owned(),
+                name: "hci0".to_owned(),
+                is_hard,
+            };
+            seen.switches = vec![switch(false)];
+        };
+        let held = found(Side::Hub, BLUETOOTH, held);
+        assert!(held.iter().all(|it| it.0 == State::Missing), "{held:?}");
+        assert_eq!(held[0].1, "hci0 is switched off");
+    }
+
+    #[test]
+    fn a_hub_needs_a_group_and_likes_it_fast_and_beside_its_network() {
+        let state =
+            |change: fn(&mut WifiRadio)| found(Side::Hub, WIFI, |seen| change(&mut seen.radios[0]))[0].0;
+        assert_eq!(state(|radio| radio.owner = Beside::SameChannel), State::Ok);
+        assert_eq!(state(|radio| radio.owner = Beside::Alone), State::Limited);
+        assert_eq!(state(|radio| radio.owner = Beside::No), State::Missing);
+        // What the world domain allows: to listen on 5 GHz, not to send unasked.
+        assert_eq!(
+            state(|radio| radio.bands[1].is_for_groups = false),
+            State::Limited
+        );
+        assert_eq!(state(|radio| radio.bands.clear()), State::Missing);
+    }
+
+    #[test]
+    fn one_way_into_a_group_is_enough_for_a_laptop_and_none_is_not() {
+        let mut seen = lab();
+        seen.supplicant = Err(Absent::Denied);
+        assert_eq!(worst(Side::Laptop, &seen), State::Missing);
+        seen.network_manager = Ok(true);
+        assert_eq!(worst(Side::Laptop, &seen), State::Limited);
+        seen.network_manager = Ok(false);
+        assert_eq!(worst(Side::Laptop, &seen), State::Missing);
+        seen.supplicant = Ok(Vec::new());
+        assert_eq!(worst(Side::Laptop, &seen), State::Limited);
+        seen.radios[0].client = Beside::No;
+        assert_eq!(worst(Side::Laptop, &seen), State::Limited);
+    }
+}
