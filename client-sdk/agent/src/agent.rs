@@ -3,6 +3,7 @@
 //! Invariant: while it waits it does nothing. What wakes it is a beacon, a request at its socket, a signal, and a few
 //! times a day the question whether a backup is overdue.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,8 +46,22 @@ fn be_frugal() {
     }
 }
 
+/// What the radios tell of their work: which way into a group was taken, why, and how long it took.
+fn log(options: &Options) {
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal());
+    if options.json {
+        log.json().flatten_event(true).init();
+    } else {
+        log.init();
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<Outcome> {
     be_frugal();
+    log(options);
     let hands = Hands::take_as_agent(options)?;
     let orders = Arc::new(Orders::default());
     on_signals(&orders)?;
