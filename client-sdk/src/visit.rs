@@ -418,12 +418,13 @@ impl Visit {
             .marks
             .begin(now, kind, work.sink.bytes_queued, stored, covered);
         if let Some(reach) = reach {
-            checkpoint::make(&self.base, work, opened, mark, reach, &mut self.budget)
+            let made = checkpoint::make(&self.base, work, opened, mark, reach, &mut self.budget)?;
+            self.progress.checkpoint = Some(made);
         } else {
             work.sink.log.sync()?;
             work.sink.control(ToHub::Flush { mark });
-            Ok(())
         }
+        Ok(())
     }
 }
 

@@ -6,10 +6,10 @@
 
 use std::io;
 
-use berth_client_sdk::{Progress, Summary};
+use berth_client_sdk::{Progress, SealedSet, Summary};
 use berth_disk::{Disk, replace};
 use berth_repository::Id;
-use berth_wire::{Receipt, ReceiptLevel, SetKind, Signed, decode};
+use berth_wire::{Receipt, ReceiptLevel, SetKind, SetRef, Signed, decode};
 use serde::{Deserialize, Serialize};
 
 const FOLDER: &str = "visits";
@@ -40,7 +40,7 @@ pub struct SetRecord {
     pub set: u64,
     /// `None`: not made with this state folder.
     pub kind: Option<SetKind>,
-    /// Its snapshot, once it is known.
+    /// Its snapshot; of a partial set, once the hub has said which checkpoint it has sealed: after a cut, at the next visit.
     pub snapshot: Option<Id>,
     /// Wall clock of the laptop when the visit began, nanoseconds since 1970.
     pub created_at_ns: Option<i64>,
@@ -106,6 +106,11 @@ impl SetRecord {
 
 fn at_ns(receipt: &Signed) -> Option<i64> {
     decode::<Receipt>(&receipt.body).ok().map(|receipt| receipt.at_ns)
+}
+
+/// The set that a receipt is for.
+fn sealed(receipt: &Signed) -> Option<SetRef> {
+    decode::<Receipt>(&receipt.body).ok().map(|receipt| receipt.set)
 }
 
 /// A hub's key as it names its file.
@@ -227,6 +232,11 @@ impl HubRecord {
                 set.kind = Some(SetKind::Partial);
                 set.created_at_ns = Some(began_at_ns);
                 (set.files, set.bytes) = (progress.files_done, progress.bytes_restorable);
+                let is_sealed = |made: &SealedSet| set.on_hub.as_ref().and_then(sealed) == Some(made.set);
+                set.snapshot = progress
+                    .checkpoint
+                    .filter(is_sealed)
+                    .and_then(|made| made.snapshot);
             }
             None => {}
         }
@@ -294,7 +304,7 @@ fn read(disk: &dyn Disk, path: &str) -> io::Result<Option<HubRecord>> {
 #[cfg(test)]
 mod tests {
     use berth_disk::OsDisk;
-    use berth_wire::{SetRef, SetSeq, encode};
+    use berth_wire::{SetSeq, encode};
 
     use super::*;
 
@@ -340,6 +350,38 @@ mod tests {
         assert_eq!(read.sets[0].forwarded_at_ns(), Some(7_000_000_000));
         assert_eq!(read.sets[2].kind, Some(SetKind::Partial));
         assert_eq!(read.last_complete(), None);
+    }
+
+    #[test]
+    fn a_partial_set_has_the_snapshot_of_the_checkpoint_that_the_hub_has_signed_for() {
+        let snapshot = Id::new([9; 32]);
+        let made = |manifest| SealedSet {
+            set: SetRef {
+                seq: SetSeq(4),
+                manifest: Id::new([manifest; 32]),
+            },
+            snapshot: Some(snapshot),
+            kind: Some(SetKind::Partial),
+        };
+        let signed = vec![receipt(4, ReceiptLevel::OnHub)];
+        // Sealed; an older checkpoint was; nothing is known.
+        for (manifest, receipts, known) in [
+            (3, signed.clone(), Some(snapshot)),
+            (5, signed, None),
+            (3, Vec::new(), None),
+        ] {
+            let mut record = HubRecord::default();
+            let mut progress = Progress {
+                set: Some(SetSeq(4)),
+                checkpoint: Some(made(manifest)),
+                bytes_restorable: 10,
+                ..Progress::default()
+            };
+            record.welcomed("desk", &progress, 1);
+            progress.receipts = receipts;
+            record.ended(&progress, VisitEnd::Left, None, 2);
+            assert_eq!(record.sets[0].snapshot, known, "{:?}", progress.receipts);
+        }
     }
 
     #[test]

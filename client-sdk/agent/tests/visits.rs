@@ -173,6 +173,8 @@ fn an_interrupted_backup_leaves_a_partial_set_and_the_next_one_sends_only_the_re
         (&"partial".into(), &"on-hub".into()),
         "{sets}"
     );
+    let snapshot = sets[0]["snapshot"].clone();
+    assert!(snapshot.is_string(), "{sets}");
     let (code, second) = desk.back_up();
     assert_eq!((code, &second["kind"]), (Some(0), &"complete".into()));
     let sent = |summary: &Value| summary["bytes_sent"].as_u64().unwrap();
@@ -180,6 +182,8 @@ fn an_interrupted_backup_leaves_a_partial_set_and_the_next_one_sends_only_the_re
         sent(&summary) + sent(&second) < 384 * 1024 * 1024 * 102 / 100 + 4 * 1024 * 1024,
         "{summary} {second}"
     );
+    // The hub still means the same one.
+    assert_eq!(last(&desk.run(&["sets"]))[0]["snapshot"], snapshot);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use berth_repository::{
     BlobKind, COMPRESSION_LEVEL, Id, IndexFile, IndexPack, PackBuilder, PackError, Sealer,
 };
-use berth_wire::{Mark, ObjectKind, OpenPack, SetKind, ToHub, encode};
+use berth_wire::{Mark, ObjectKind, OpenPack, SetKind, SetRef, ToHub, encode};
 
 use super::contents::Contents;
 use super::log::Record;
@@ -16,7 +16,7 @@ use super::memory::CatalogueRef;
 use super::overlay::Overlay;
 use super::sink::Sink;
 use super::work::{Moment, Work};
-use super::{Base, Opened, VisitError};
+use super::{Base, Opened, SealedSet, VisitError};
 use crate::chunker::CHUNK_SIZE_BYTES_AVERAGE;
 
 /// What all checkpoints of a visit may cost, in thousandths of what the visit sends: with what a cut costs besides
@@ -193,7 +193,7 @@ fn trees_cost(work: &Work) -> u64 {
     trees + reading + first + contents + FIXED_BYTES
 }
 
-/// Queues a checkpoint.
+/// Queues a checkpoint; gives the set that a cut makes of it.
 pub(super) fn make(
     base: &Base,
     work: &mut Work,
@@ -201,7 +201,7 @@ pub(super) fn make(
     mark: Mark,
     reach: Reach,
     budget: &mut Budget,
-) -> Result<(), VisitError> {
+) -> Result<SealedSet, VisitError> {
     if work.sink.index_is_due() {
         work.sink.send_index()?;
     }
@@ -240,6 +240,14 @@ pub(super) fn make(
         snapshot,
     );
     let manifest = base.sign(&manifest)?;
+    let made = SealedSet {
+        set: SetRef {
+            seq: opened.set,
+            manifest: manifest.id(),
+        },
+        snapshot: Some(snapshot),
+        kind: Some(SetKind::Partial),
+    };
     work.catalogue.sync()?;
     let catalogue = CatalogueRef {
         number: work.catalogue_number,
@@ -251,7 +259,7 @@ pub(super) fn make(
     };
     let sink = &mut work.sink;
     sink.log.append(&Record::Manifest {
-        id: manifest.id(),
+        id: made.set.manifest,
         snapshot,
         catalogue,
     })?;
@@ -262,7 +270,7 @@ pub(super) fn make(
     // Marks are placed by what stays.
     budget.spent += sink.bytes_queued - queued_before;
     sink.bytes_queued = queued_before;
-    Ok(())
+    Ok(made)
 }
 
 /// What the open packs would be.

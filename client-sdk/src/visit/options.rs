@@ -114,9 +114,11 @@ pub struct Progress {
     pub set: Option<SetSeq>,
     /// The newest sealed set at this hub, if laptop and hub agree on it.
     pub last: Option<SealedSet>,
+    /// What the newest checkpoint makes of this visit, if the hub seals that one: its receipt says so.
+    pub checkpoint: Option<SealedSet>,
 }
 
-/// A set of an earlier visit, as the laptop made it.
+/// A set as the laptop made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealedSet {
     /// Which.
