@@ -327,7 +327,7 @@ fn a_list_and_one_file_need_no_more_than_trees_and_that_file() {
         let mut found = Vec::new();
         repository
             .list(&snapshot, &files, Depth::Everything, &mut |path, entry| {
-                if entry.is_file() {
+                if entry.unwrap().is_file() {
                     found.push(path.to_path_buf());
                 }
                 std::ops::ControlFlow::Continue(())

@@ -156,7 +156,7 @@ fn a_restic_snapshot_can_be_listed_and_a_file_of_it_read() {
             &backup.source().join("d"),
             Depth::Everything,
             &mut |path, entry| {
-                seen.push((path.to_path_buf(), entry.is_folder()));
+                seen.push((path.to_path_buf(), entry.unwrap().is_folder()));
                 ControlFlow::Continue(())
             },
         )

@@ -5,7 +5,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use berth_agent::{Leave, Left, Seen, bytes, read_back, wrapped};
 use berth_radio::{Radio, Time};
 use berth_restore::{
-    Depth, Existing, LeftOut, ObjectKind, Progress, Report, Repository, RestoreError, Snapshot,
+    Depth, Existing, LeftOut, ObjectKind, Progress, Report, Repository, RestoreError, Snapshot, Trouble,
 };
 use berth_session::Goal;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -166,11 +166,21 @@ pub(crate) fn ls(options: &Options, args: &Ls) -> Result<Outcome> {
         let (snapshot, outcome) = snapshot(repository, args.set, seen)?;
         let mut output = BufWriter::new(io::stdout().lock());
         let mut written = Ok(());
-        let mut is_first = true;
+        let (mut is_first, mut unread) = (true, 0);
         if json {
             written = output.write_all(b"[");
         }
         repository.list(&snapshot, &top, Depth::Everything, &mut |path, entry| {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(trouble) => {
+                    unread += 1;
+                    if unread <= SHOWN_MAX {
+                        let _ = writeln!(io::stderr(), "{}", problem_line(path, &trouble));
+                    }
+                    return ControlFlow::Continue(());
+                }
+            };
             if written.is_ok() {
                 written = if json {
                     let comma = if is_first { "\n" } else { ",\n" };
@@ -189,7 +199,21 @@ pub(crate) fn ls(options: &Options, args: &Ls) -> Result<Outcome> {
             written = written.and_then(|()| output.write_all(b"\n]\n"));
         }
         unless_closed(written.and_then(|()| output.flush()))?;
-        Ok(outcome)
+        if unread == 0 {
+            return Ok(outcome);
+        }
+        // Said once, at the end, where more is damaged.
+        let advice = if repository.left_out().is_empty() {
+            LeftOut::ADVICE
+        } else {
+            ""
+        };
+        let count = HumanCount(unread as u64);
+        let _ = writeln!(
+            io::stderr(),
+            "{count} of the folders could not be read: what is in them is not listed. {advice}"
+        );
+        Ok(Outcome::SomeNotRead)
     })
 }
 
@@ -276,6 +300,11 @@ fn summary(report: &Report, set: Option<u64>, bytes_read: u64, seconds: f64) -> 
     })
 }
 
+fn problem_line(path: &Path, trouble: &Trouble) -> String {
+    let why = std::error::Error::source(trouble).map_or_else(String::new, |why| format!(" ({why})"));
+    format!("{}: {trouble}{why}", shown(path))
+}
+
 fn tell_person(
     output: &mut dyn Write,
     report: &Report,
@@ -285,9 +314,7 @@ fn tell_person(
 ) -> io::Result<()> {
     let mut problems = io::stderr().lock();
     for problem in report.problems.iter().take(SHOWN_MAX) {
-        let why =
-            std::error::Error::source(&problem.trouble).map_or_else(String::new, |why| format!(" ({why})"));
-        writeln!(problems, "{}: {}{why}", shown(&problem.path), problem.trouble)?;
+        writeln!(problems, "{}", problem_line(&problem.path, &problem.trouble))?;
     }
     let count = report.problems.len() as u64 + report.problems_not_named;
     if count > SHOWN_MAX as u64 {

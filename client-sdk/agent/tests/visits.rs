@@ -265,6 +265,57 @@ fn a_damaged_snapshot_is_named_and_costs_only_its_own_set() {
     assert_eq!(restore("latest"), Some(3));
 }
 
+#[test]
+fn a_list_goes_past_a_folder_that_cannot_be_read_and_names_it() {
+    let desk = Desk::new(1);
+    let (kept, new) = (desk.files.join("kept"), desk.files.join("new"));
+    for folder in [&kept, &new] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("file"), "something").unwrap();
+        assert_eq!(desk.back_up().0, Some(0));
+    }
+    let list = || {
+        let output = desk.run(&["ls", "latest", path(&desk.files)]);
+        let entries: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let mut paths: Vec<PathBuf> = entries
+            .iter()
+            .map(|entry| entry["path"].as_str().unwrap().into())
+            .collect();
+        paths.retain(|path| path.starts_with(&kept) || path.starts_with(&new));
+        (
+            output.status.code(),
+            paths,
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let all = [kept.clone(), new.clone(), kept.join("file"), new.join("file")];
+    assert_eq!(list(), (Some(0), all.to_vec(), String::new()));
+    // One after the other: packs of content, of the trees of the newest set, and of those of the set before.
+    let packs = spooled(&desk, "data")
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut codes: Vec<Option<i32>> = packs
+        .map(|pack| {
+            let pack = pack.unwrap().path();
+            let aside = desk.state.with_file_name("aside");
+            fs::rename(&pack, &aside).unwrap();
+            let (code, paths, said) = list();
+            fs::rename(&aside, &pack).unwrap();
+            if code == Some(3) {
+                assert_eq!(paths, [kept.clone(), new.clone(), new.join("file")], "{said}");
+                assert!(
+                    said.contains(&format!("{}: can't read its content", path(&kept))),
+                    "{said}"
+                );
+                assert!(said.contains("1 of the folders could not be read"), "{said}");
+            }
+            code
+        })
+        .collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(1), Some(3)]);
+}
+
 /// An agent that ends with the test, however that ends.
 struct Agent(Child);
 

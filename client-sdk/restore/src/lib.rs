@@ -21,6 +21,6 @@ mod target;
 
 pub use entry::{Entry, ExtendedAttribute, Kind, Time};
 pub use error::{LeftOut, Problem, RestoreError, Trouble};
-pub use repository::{CheckDepth, Depth, Finding, Repository, Severity, Snapshot};
+pub use repository::{CheckDepth, Depth, Finding, Listed, Repository, Severity, Snapshot};
 pub use restore::{Existing, PROBLEMS_MAX, Progress, Report};
 pub use source::{CONFIG_ID, FolderSource, ObjectKind, ObjectSource, Pending};

@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use crate::engine::{self, Engine, Opening};
 use crate::{
-    Entry, Existing, Kind, LeftOut, ObjectSource, Progress, Report, RestoreError, Time, names, restore,
+    Entry, Existing, Kind, LeftOut, ObjectSource, Progress, Report, RestoreError, Time, Trouble, names,
+    restore,
 };
 
 /// A snapshot: what one visit backed up.
@@ -40,6 +41,9 @@ pub enum Depth {
     /// Everything below it too.
     Everything,
 }
+
+/// An entry, or why those of a folder can't be listed.
+pub type Listed<'a> = Result<&'a Entry, Trouble>;
 
 /// How much [`Repository::check`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +123,8 @@ impl Repository {
     }
 
     /// Calls `each` with every entry at or below `path` (`/` for all), by its absolute path, a folder before what it
-    /// holds, until there are no more or it breaks off. A path that is a file gives that one entry.
+    /// holds, until there are no more or it breaks off. A path that is a file gives that one entry. A folder below
+    /// `path` whose entries can't be read is named once more, with the reason, and the rest goes on.
     ///
     /// # Errors
     /// [`RestoreError::NotInSnapshot`], [`RestoreError::BadPath`], [`RestoreError::Unreadable`], [`RestoreError::Lost`]:
@@ -129,7 +134,7 @@ impl Repository {
         snapshot: &Snapshot,
         path: &Path,
         depth: Depth,
-        each: &mut dyn FnMut(&Path, &Entry) -> ControlFlow<()>,
+        each: &mut dyn FnMut(&Path, Listed<'_>) -> ControlFlow<()>,
     ) -> Result<(), RestoreError> {
         let engine = self.engine()?;
         let top = Path::new("/").join(names::within(path)?);
@@ -141,7 +146,7 @@ impl Repository {
             }) => list_folder(engine, top, tree, depth, each),
             Some(entry) => {
                 // The last one anyway.
-                let _ = each(&top, &entry);
+                let _ = each(&top, Ok(&entry));
                 Ok(())
             }
         };
@@ -275,27 +280,46 @@ fn read_chunk(engine: &Engine, id: Id) -> Result<Bytes, RestoreError> {
 
 fn list_folder(
     engine: &Engine,
-    folder: PathBuf,
+    mut folder: PathBuf,
     tree: Id,
     depth: Depth,
-    each: &mut dyn FnMut(&Path, &Entry) -> ControlFlow<()>,
+    each: &mut dyn FnMut(&Path, Listed<'_>) -> ControlFlow<()>,
 ) -> Result<(), RestoreError> {
-    let mut folders = vec![(folder, tree)];
-    while let Some((folder, tree)) = folders.pop() {
-        let mut below = Vec::new();
-        for entry in read_tree(engine, tree)? {
-            let path = folder.join(&entry.name);
-            if each(&path, &entry).is_break() {
-                return Ok(());
+    let mut read = Ok(read_tree(engine, tree)?);
+    let mut folders: Vec<(PathBuf, Option<Id>)> = Vec::new();
+    loop {
+        match read {
+            Ok(entries) => {
+                let mut below = Vec::new();
+                for entry in entries {
+                    let path = folder.join(&entry.name);
+                    if each(&path, Ok(&entry)).is_break() {
+                        return Ok(());
+                    }
+                    if let (Kind::Folder { tree }, Depth::Everything) = (entry.kind, depth) {
+                        below.push((path, tree));
+                    }
+                }
+                engine.expect_trees(below.iter().filter_map(|(_, tree)| *tree));
+                folders.extend(below.into_iter().rev());
             }
-            if let (Kind::Folder { tree: Some(tree) }, Depth::Everything) = (&entry.kind, depth) {
-                below.push((path, *tree));
+            Err(Trouble::Content(source)) if engine.is_lost() => {
+                return Err(engine.unreadable("a tree", source));
+            }
+            Err(trouble) => {
+                if each(&folder, Err(trouble)).is_break() {
+                    return Ok(());
+                }
             }
         }
-        engine.expect_trees(below.iter().map(|(_, tree)| *tree));
-        folders.extend(below.into_iter().rev());
+        let Some((next, tree)) = folders.pop() else {
+            return Ok(());
+        };
+        folder = next;
+        read = tree
+            .ok_or(Trouble::NoTree)
+            .and_then(|tree| engine.tree(tree).map_err(Trouble::Content));
     }
-    Ok(())
 }
 
 fn copy(engine: &Engine, content: &[Id], output: &mut dyn Write) -> Result<u64, RestoreError> {

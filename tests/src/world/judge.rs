@@ -8,7 +8,7 @@ use std::path::Path;
 use berth_client_sdk::LaptopRepository;
 use berth_radio_sim::SimDisk;
 use berth_repository::{Id, KeyFile, KeyOwner, RecoveryKey, ScryptCost, Timestamp};
-use berth_restore::{CONFIG_ID, Depth, Kind, ObjectKind, ObjectSource, Repository, Snapshot};
+use berth_restore::{CONFIG_ID, Depth, Kind, Listed, ObjectKind, ObjectSource, Repository, Snapshot};
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -149,8 +149,8 @@ impl Judge {
     /// What can't be read, in one line.
     pub fn picture(&mut self, snapshot: &Snapshot) -> Result<Picture, String> {
         let mut entries = Vec::new();
-        let each = &mut |path: &Path, entry: &berth_restore::Entry| {
-            entries.push((path.to_path_buf(), entry.clone()));
+        let each = &mut |path: &Path, entry: Listed<'_>| {
+            entries.push((path.to_path_buf(), entry.cloned()));
             ControlFlow::Continue(())
         };
         self.repository
@@ -158,6 +158,7 @@ impl Judge {
             .map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
         let mut picture = Picture::new();
         for (path, entry) in entries {
+            let entry = entry.map_err(|trouble| format!("{}: {trouble:?}", path.display()))?;
             let what = match entry.kind {
                 Kind::File { content } => self
                     .file(content)
