@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use berth_agent::{Leave, Report, bytes};
 use berth_radio::{Radio, Time};
+use indicatif::HumanCount;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -107,13 +108,13 @@ pub(crate) fn words(visited: &Visited) -> String {
         End::Complete(summary) => {
             let not_read = match summary.not_read_count {
                 0 => String::new(),
-                count => format!(" ({count} could not be read as they should be)"),
+                count => format!(" ({} could not be read as they should be)", HumanCount(count)),
             };
             let hub = visited.hub.as_ref().map_or("the hub", |hub| hub.name.as_str());
             format!(
                 "Set {} on {hub} is complete: {} files, {}{not_read}; {} sent in {:.1} s. You may go.",
                 summary.set,
-                summary.files,
+                HumanCount(summary.files),
                 bytes(summary.bytes_scanned),
                 bytes(visited.bytes_sent),
                 visited.took.as_secs_f64(),

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use berth_agent::{HubRecord, SetRecord, VisitEnd, VisitRecord, bytes};
 use berth_disk::OsDisk;
 use berth_wire::SetKind;
+use indicatif::HumanCount;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -110,7 +111,7 @@ fn show_hub(hub: &HubRecord, is_visiting: bool) {
                 last.created_at_ns
                     .or(last.sealed_at_ns())
                     .map_or_else(|| "-".into(), when),
-                last.files,
+                HumanCount(last.files),
                 bytes(last.bytes)
             ),
             None => "none yet".to_owned(),
@@ -155,7 +156,8 @@ fn end_words(visit: &VisitRecord, is_visiting: bool) -> String {
             visit.set
         ),
         VisitEnd::Complete if visit.not_read > 0 => {
-            format!("complete, {} files not read as they should be", visit.not_read)
+            let not_read = HumanCount(visit.not_read);
+            format!("complete, {not_read} files not read as they should be")
         }
         VisitEnd::Complete => "complete".to_owned(),
         VisitEnd::Left => "left before the end".to_owned(),
