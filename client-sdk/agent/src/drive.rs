@@ -215,3 +215,81 @@ impl Driver<'_> {
         at.unwrap_or(Time::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use berth_disk::OsDisk;
+    use berth_pairing::Identity;
+    use berth_radio::Command;
+    use berth_session::{Goal, LaptopEnd};
+    use rand_core::OsRng;
+
+    use super::*;
+
+    /// Nobody is near; the first wait ends with somebody's wish to leave.
+    struct Silence {
+        leave: Leave,
+        waits: Vec<Time>,
+        commands: Vec<Command>,
+    }
+
+    impl Radio for Silence {
+        fn command(&mut self, command: Command) {
+            self.commands.push(command);
+        }
+
+        fn event(&mut self, deadline: Time) -> Option<Event> {
+            // What is at hand is asked for without a wait.
+            if deadline > Time::ZERO {
+                self.waits.push(deadline);
+                assert!(self.waits.len() < 3, "nobody leaves: {:?}", self.waits);
+                self.leave.ask();
+            }
+            None
+        }
+
+        fn waker(&self) -> Waker {
+            Arc::new(|| {})
+        }
+
+        fn now(&self) -> Time {
+            Time::ZERO
+        }
+    }
+
+    #[test]
+    fn an_agent_that_waits_for_a_hub_sets_no_timer_and_leaves_when_it_is_woken() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(OsDisk::open(folder.path()).unwrap());
+        let identity = Arc::new(Identity::generate(&mut OsRng));
+        let goal = Goal::Visit { hubs: Vec::new() };
+        let (mut begun, leave) = (Vec::new(), Leave::new(Arc::new(|| {})));
+        let session = LaptopSession::new(
+            Time::ZERO,
+            identity,
+            goal,
+            true,
+            None,
+            Box::new(OsRng),
+            &mut begun,
+        );
+        let mut radio = Silence {
+            leave: leave.clone(),
+            waits: Vec::new(),
+            commands: Vec::new(),
+        };
+        let company = Company {
+            trust: &mut TrustList::open(disk, "trust").unwrap(),
+            wall_ns: &|| 0,
+            leave: &leave,
+            watch: &mut |_, _| {},
+        };
+        let left = drive(&mut radio, session, begun, None, company).unwrap();
+        assert!(matches!(left.ended.session, LaptopEnd::Left), "{left:?}");
+        assert_eq!(radio.waits, [Time::MAX]);
+        assert!(matches!(
+            radio.commands[..],
+            [Command::Scan, Command::StopScanning]
+        ));
+    }
+}

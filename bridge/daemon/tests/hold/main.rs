@@ -1,4 +1,4 @@
-//! One visit's disk hangs: its own link is held, everybody else goes on.
+//! One visit's disk hangs: its own link is held, everybody else goes on. And what wakes a hub.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,6 +8,7 @@
 )]
 
 mod disk;
+mod driven;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
