@@ -86,6 +86,7 @@ pub(crate) fn ended(visited: &Visited) -> Value {
         ended["why"] = why.as_str().into();
     }
     ended["words"] = words(visited).into();
+    ended["steps"] = visited.steps.json();
     ended["not_read_count"] = match &visited.end {
         End::Complete(summary) => summary.not_read_count.into(),
         End::Left | End::Cut | End::Failed(_) => 0.into(),

@@ -13,7 +13,7 @@ use berth_pairing::{TrustError, TrustList};
 use berth_radio::{Event, Radio, Time, Waker};
 use berth_session::{LaptopEffect, LaptopInput, LaptopSession};
 
-use crate::{Begin, Ended, Laptop, LaptopOutput, Work};
+use crate::{Begin, Ended, Laptop, LaptopOutput, VisitStep, Work};
 
 /// How often somebody who watches a visit is told.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -82,6 +82,12 @@ impl Watched<'_> {
     #[must_use]
     pub fn progress(&self) -> Option<&Progress> {
         self.0.progress()
+    }
+
+    /// How far it has come on its way to the first byte.
+    #[must_use]
+    pub fn step(&self) -> Option<VisitStep> {
+        self.0.step()
     }
 
     /// The person reaches for the lid when this share of the bytes is read ([`Laptop::leave_at`]).

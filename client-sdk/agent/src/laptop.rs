@@ -6,13 +6,14 @@ use std::time::Duration;
 use berth_client_sdk::{Outgoing, Progress, Reading, ReadingStep, Step, Summary, Visit, VisitError};
 use berth_pairing::{BeaconKey, DeviceId, Peer, verify};
 use berth_radio::{Command, Time};
-use berth_session::{LaptopEffect, LaptopEnd, LaptopInput, LaptopSession};
+use berth_session::{LaptopEffect, LaptopEnd, LaptopInput, LaptopSession, LaptopStep};
 use berth_wire::{
     Decoder, Frame, KEEP_ALIVE_MS, RECEIPT_CONTEXT, Refusal, SILENCE_MAX_MS, Signed, ToHub, ToLaptop,
     control_frames, data_frame,
 };
 use bytes::Bytes;
 
+use crate::steps::VisitStep;
 use crate::visiting::{Stopping, Visiting};
 
 /// Time that the hub has to answer a goodbye; what is acknowledged does not depend on it.
@@ -159,6 +160,22 @@ impl Laptop {
             Stage::Visiting(visit) => Some(visit.progress()),
             Stage::Before | Stage::Reading(_) | Stage::Parting { .. } | Stage::Left { .. } => None,
         }
+    }
+
+    /// How far it has come on its way to the first byte.
+    #[must_use]
+    pub fn step(&self) -> Option<VisitStep> {
+        Some(match self.session.step()? {
+            LaptopStep::Found => VisitStep::Found,
+            LaptopStep::Connected => VisitStep::Connected,
+            LaptopStep::Proved => VisitStep::Handshake,
+            LaptopStep::Offered => VisitStep::Group,
+            LaptopStep::Joined => VisitStep::Joined,
+            LaptopStep::Up => match self.progress() {
+                Some(progress) if progress.bytes_acknowledged > 0 => VisitStep::FirstByte,
+                Some(_) | None => VisitStep::Link,
+            },
+        })
     }
 
     /// Asks for a checkpoint now.

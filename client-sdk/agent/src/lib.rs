@@ -14,6 +14,7 @@ mod records;
 mod report;
 mod settings;
 mod state;
+mod steps;
 mod visiting;
 
 pub use drive::{Company, Leave, Left, Watched, drive};
@@ -25,4 +26,5 @@ pub use records::{HubRecord, SETS_MAX, SetRecord, VisitEnd, VisitRecord, hub_hex
 pub use report::{Estimate, Report, bytes, in_words, progress_fields, quoted, wrapped};
 pub use settings::{SETTINGS_FILE, Settings, SettingsError, write_list, write_text};
 pub use state::{State, StateError};
+pub use steps::{Steps, VisitStep};
 pub use visiting::{VisitLine, VisitThread, Visiting};

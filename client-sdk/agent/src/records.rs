@@ -12,6 +12,8 @@ use berth_repository::Id;
 use berth_wire::{Receipt, ReceiptLevel, SetKind, SetRef, Signed, decode};
 use serde::{Deserialize, Serialize};
 
+use crate::Steps;
+
 const FOLDER: &str = "visits";
 
 /// Sets of one hub that are remembered: the newest. Three weeks of hourly sets, 300 KB.
@@ -73,6 +75,9 @@ pub struct VisitRecord {
     pub bytes_restorable: u64,
     /// Entries that could not be read as they should be.
     pub not_read: u64,
+    /// How long it took to begin; empty while it has not ended, and from versions that did not keep it.
+    #[serde(default)]
+    pub steps: Steps,
 }
 
 /// How a visit ended.
@@ -198,6 +203,7 @@ impl HubRecord {
                 bytes_acknowledged: 0,
                 bytes_restorable: 0,
                 not_read: 0,
+                steps: Steps::default(),
             });
         }
     }
@@ -323,6 +329,20 @@ mod tests {
             body: body.unwrap(),
             signature: vec![4; 64],
         }
+    }
+
+    #[test]
+    fn a_visit_that_was_kept_without_its_steps_is_read() {
+        let mut record = HubRecord::default();
+        let progress = Progress {
+            set: Some(SetSeq(4)),
+            ..Progress::default()
+        };
+        record.welcomed("desk", &progress, 1);
+        let mut old = serde_json::to_value(&record).unwrap();
+        assert!(old["visit"].as_object_mut().unwrap().remove("steps").is_some());
+        let old = serde_cbor::to_vec(&old).unwrap();
+        assert_eq!(serde_cbor::from_slice::<HubRecord>(&old).unwrap(), record);
     }
 
     #[test]

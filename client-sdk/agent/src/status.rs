@@ -134,6 +134,10 @@ fn show_hub(hub: &HubRecord, is_visiting: bool) {
             "last visit",
             format!("{}: {}", when(visit.ended_at_ns), end_words(visit, is_visiting)),
         );
+        let steps = visit.steps.words();
+        if !steps.is_empty() {
+            line("  to begin it", steps);
+        }
         if !matches!(visit.end, VisitEnd::Complete) && visit.bytes_changed > 0 {
             line(
                 "  safe of it",
@@ -191,7 +195,7 @@ fn hub_json(hub: &HubRecord) -> Value {
             "set": visit.set, "end": end_name(&visit.end), "began_at": rfc3339(Some(visit.began_at_ns)),
             "ended_at": rfc3339(Some(visit.ended_at_ns)), "bytes_changed": visit.bytes_changed,
             "bytes_acknowledged": visit.bytes_acknowledged, "bytes_restorable": visit.bytes_restorable,
-            "not_read": visit.not_read,
+            "not_read": visit.not_read, "steps": visit.steps.json(),
         })),
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use berth_agent::{
-    Begin, Errand, HubRecord, LaptopKeys, Leave, Left, VisitEnd, VisitThread, Visiting, Watched,
+    Begin, Errand, HubRecord, LaptopKeys, Leave, Left, Steps, VisitEnd, VisitThread, Visiting, Watched,
 };
 use berth_client_sdk::{OsSource, Progress, Rules, SealStage, Summary, Visit, VisitOptions};
 use berth_disk::SharedDisk;
@@ -41,6 +41,8 @@ pub(crate) struct Visited {
     pub(crate) progress: Progress,
     pub(crate) bytes_sent: u64,
     pub(crate) took: Duration,
+    /// How long it took to begin.
+    pub(crate) steps: Steps,
     /// What the person should know besides.
     pub(crate) notes: Vec<String>,
 }
@@ -88,6 +90,7 @@ pub(crate) fn run(
         disk: Arc::clone(&hands.state.disk),
         met,
         record: None,
+        steps: Steps::default(),
         notes: notes.collect(),
     };
     let began = hands.radio.now();
@@ -98,6 +101,9 @@ pub(crate) fn run(
         Some(begin),
         leave,
         &mut |now, watched: &mut Watched<'_>| {
+            if let Some(step) = watched.step() {
+                keeper.steps.reached(step, now.saturating_sub(began));
+            }
             if let Some(progress) = watched.progress() {
                 linked.get_or_insert(now);
                 keeper.look(progress);
@@ -158,6 +164,7 @@ struct Keeper {
     disk: SharedDisk,
     met: Arc<Mutex<Option<Peer>>>,
     record: Option<HubRecord>,
+    steps: Steps,
     notes: Vec<String>,
 }
 
@@ -232,6 +239,9 @@ impl Keeper {
                 End::Failed(why) => (VisitEnd::Failed(why.clone()), None),
             };
             record.ended(&progress, kept, summary, clock::wall_ns());
+            if let Some(visit) = &mut record.visit {
+                visit.steps = self.steps.clone();
+            }
             self.write(&record);
             let sealed_at_ns = progress.set.and_then(|set| record.sealed_at_ns(set.0));
             let apart = sealed_at_ns.and_then(|at_ns| clocks_apart(clock::wall_ns(), at_ns));
@@ -243,6 +253,7 @@ impl Keeper {
             progress,
             bytes_sent: left.bytes_sent,
             took,
+            steps: self.steps,
             notes: self.notes,
         }
     }

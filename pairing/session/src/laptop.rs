@@ -18,7 +18,7 @@ use berth_radio::{Address, Command, ConnId, Event, StreamId, Time};
 use bytes::BytesMut;
 use rand_core::CryptoRngCore;
 
-pub use contract::{Goal, LaptopEffect, LaptopInput};
+pub use contract::{Goal, LaptopEffect, LaptopInput, LaptopStep};
 pub use end::{LaptopEnd, Obstacle};
 
 use crate::DIAL_MAX;
@@ -178,6 +178,28 @@ impl LaptopSession {
         match &self.phase {
             Phase::Up { link } => link.room(),
             _ => 0,
+        }
+    }
+
+    /// How far it has come; `None` while it seeks or rests, and once it leaves.
+    #[must_use]
+    pub fn step(&self) -> Option<LaptopStep> {
+        match &self.phase {
+            Phase::Connecting { .. } => Some(LaptopStep::Found),
+            Phase::Pairing { .. } | Phase::Paired { .. } | Phase::Proving { .. } => {
+                Some(LaptopStep::Connected)
+            }
+            Phase::Awaiting { .. } => Some(LaptopStep::Proved),
+            Phase::Joining { .. } => Some(LaptopStep::Offered),
+            Phase::Dialing { .. } => Some(LaptopStep::Joined),
+            Phase::Securing { .. } if self.direct.is_none() => Some(LaptopStep::Joined),
+            Phase::Up { .. } => Some(LaptopStep::Up),
+            Phase::Seeking
+            | Phase::Calling { .. }
+            | Phase::Securing { .. }
+            | Phase::Leaving { .. }
+            | Phase::Resting { .. }
+            | Phase::Over => None,
         }
     }
 

@@ -22,7 +22,7 @@ mod tests;
 use std::time::Duration;
 
 pub use hub::{HubEffect, HubInput, HubSession, HubSetup, LINKS_MAX, SessionId, UNPROVEN_MAX};
-pub use laptop::{Goal, LaptopEffect, LaptopEnd, LaptopInput, LaptopSession, Obstacle};
+pub use laptop::{Goal, LaptopEffect, LaptopEnd, LaptopInput, LaptopSession, LaptopStep, Obstacle};
 pub use link::FRAME_SIZE_BYTES_MAX;
 
 /// Silence over BLE after which a side says "I am here".

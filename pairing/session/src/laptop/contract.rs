@@ -38,6 +38,23 @@ pub enum LaptopInput {
     Leave,
 }
 
+/// How far a session has come on its way to a link. Over one stream, without radio, there is only the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaptopStep {
+    /// A hub was heard, and Bluetooth connects.
+    Found,
+    /// It is connected; both prove who they are.
+    Connected,
+    /// Both have. The hub opens its group.
+    Proved,
+    /// The hub's group is known, and the radio joins it.
+    Offered,
+    /// The radio is in the group; the link is opened there.
+    Joined,
+    /// The link is up.
+    Up,
+}
+
 /// What the machine asks for.
 #[derive(Debug)]
 pub enum LaptopEffect {
