@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::seen::{Absent, Adapter, Beside, Controller, Interface, Seen, WifiRadio};
+use crate::seen::{Absent, Seen};
+use crate::{bluetooth, wifi};
 
 /// Who is to use the radios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(about: &str, text: impl Into<String>) -> Self {
+    pub(crate) fn ok(about: &str, text: impl Into<String>) -> Self {
         Self {
             state: State::Ok,
             about: about.to_owned(),
@@ -48,7 +49,7 @@ impl Finding {
         }
     }
 
-    fn not(state: State, about: &str, text: impl Into<String>, advice: &str) -> Self {
+    pub(crate) fn not(state: State, about: &str, text: impl Into<String>, advice: &str) -> Self {
         Self {
             state,
             advice: Some(advice.to_owned()),
@@ -57,15 +58,14 @@ impl Finding {
     }
 }
 
-const BLUETOOTH: &str = "Bluetooth";
-const WIFI: &str = "Wi-Fi";
+pub(crate) const BLUETOOTH: &str = "Bluetooth";
+pub(crate) const WIFI: &str = "Wi-Fi";
 const BLUEZ: &str = "BlueZ";
-const SUPPLICANT: &str = "wpa_supplicant";
-const NETWORK_MANAGER: &str = "NetworkManager";
+pub(crate) const SUPPLICANT: &str = "wpa_supplicant";
+pub(crate) const NETWORK_MANAGER: &str = "NetworkManager";
 
 /// What it means for this side, in the order in which a person would put it right.
-#[must_use]
-pub fn findings(side: Side, seen: &Seen) -> Vec<Finding> {
+pub(crate) fn findings(side: Side, seen: &Seen) -> Vec<Finding> {
     let mut findings = switches(seen);
     findings.push(match &seen.bluez {
         Ok(()) => Finding::ok(BLUEZ, "runs"),
@@ -78,21 +78,21 @@ pub fn findings(side: Side, seen: &Seen) -> Vec<Finding> {
             Finding::not(State::Missing, BLUEZ, words(absent), advice)
         }
     });
-    findings.extend(adapters(side, seen));
+    findings.extend(bluetooth::adapters(side, seen));
     match side {
         Side::Hub => {
-            findings.extend(owners(&seen.radios));
-            findings.push(hub_supplicant(&seen.supplicant));
+            findings.extend(wifi::owners(&seen.radios));
+            findings.push(wifi::hub_supplicant(&seen.supplicant));
         }
         Side::Laptop => {
-            findings.extend(clients(&seen.radios));
-            findings.extend(ways(seen));
+            findings.extend(wifi::clients(&seen.radios));
+            findings.extend(wifi::ways(seen));
         }
     }
     findings
 }
 
-fn words(absent: &Absent) -> String {
+pub(crate) fn words(absent: &Absent) -> String {
     match absent {
         Absent::NoBus => "can't be asked: the system bus can't be reached".to_owned(),
         Absent::NotRunning => "does not run".to_owned(),
@@ -102,7 +102,7 @@ fn words(absent: &Absent) -> String {
     }
 }
 
-fn remedy(absent: &Absent, otherwise: &'static str) -> &'static str {
+pub(crate) fn remedy(absent: &Absent, otherwise: &'static str) -> &'static str {
     match absent {
         Absent::NoBus => "Start D-Bus: systemctl start dbus",
         _ => otherwise,
@@ -136,72 +136,8 @@ fn switches(seen: &Seen) -> Vec<Finding> {
     findings
 }
 
-// --- Bluetooth ------------------------------------------------------------------------------------------------------
-
-fn adapters(side: Side, seen: &Seen) -> Vec<Finding> {
-    if seen.adapters.is_empty() {
-        let advice = "Plug in a Bluetooth adapter (4.0 or newer), or look whether the system sees it: dmesg";
-        return vec![Finding::not(
-            State::Missing,
-            BLUETOOTH,
-            "this computer has no adapter",
-            advice,
-        )];
-    }
-    best_of(seen.adapters.iter().map(|it| adapter(side, it, seen)).collect())
-}
-
-fn adapter(side: Side, Adapter { name, controller }: &Adapter, seen: &Seen) -> Finding {
-    let Some(it) = controller else {
-        let advice = "Have BlueZ running first; then look into its log: journalctl -u bluetooth";
-        let text = format!("{name} is there, but BlueZ says nothing of it");
-        return Finding::not(State::Missing, BLUETOOTH, text, advice);
-    };
-    if !has_role(side, it) {
-        let (text, advice) = match side {
-            Side::Hub => (
-                "can't advertise as a peripheral",
-                "Use an adapter for Bluetooth 4.1 or newer.",
-            ),
-            Side::Laptop => (
-                "can't scan as a central",
-                "Use an adapter for Bluetooth 4.0 or newer.",
-            ),
-        };
-        return Finding::not(State::Missing, BLUETOOTH, format!("{name} {text}"), advice);
-    }
-    let roles = match it.roles.as_slice() {
-        [] => "roles unknown".to_owned(),
-        roles => roles.join(", "),
-    };
-    let is_off_for_good = seen.switches.iter().any(|switch| switch.name == *name);
-    match (it.is_powered, side) {
-        (true, _) => Finding::ok(BLUETOOTH, format!("{name} is on: {roles}")),
-        (false, Side::Hub) if !is_off_for_good => Finding::ok(
-            BLUETOOTH,
-            format!("{name} is off, and the hub switches it on: {roles}"),
-        ),
-        (false, _) => Finding::not(
-            State::Missing,
-            BLUETOOTH,
-            format!("{name} is off"),
-            "Switch it on: bluetoothctl power on",
-        ),
-    }
-}
-
-fn has_role(side: Side, it: &Controller) -> bool {
-    let role = match side {
-        Side::Hub => "peripheral",
-        Side::Laptop => "central",
-    };
-    let has_room = it.advertisements_free.unwrap_or(0) > 0 || it.advertisements.unwrap_or(0) > 0;
-    let is_told = it.roles.is_empty() || it.roles.iter().any(|it| it == role);
-    is_told && (side == Side::Laptop || has_room)
-}
-
 /// One that is as it should be is enough: what the others miss only limits.
-fn best_of(mut findings: Vec<Finding>) -> Vec<Finding> {
+pub(crate) fn best_of(mut findings: Vec<Finding>) -> Vec<Finding> {
     if findings.iter().any(|finding| finding.state != State::Missing) {
         for finding in &mut findings {
             if finding.state == State::Missing {
@@ -212,184 +148,10 @@ fn best_of(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-// --- Wi-Fi ----------------------------------------------------------------------------------------------------------
-
-fn no_wifi() -> Vec<Finding> {
-    let advice = "Plug in a Wi-Fi adapter, or look whether the system sees it: dmesg";
-    vec![Finding::not(
-        State::Missing,
-        WIFI,
-        "this computer has no adapter",
-        advice,
-    )]
-}
-
-fn label(radio: &WifiRadio) -> String {
-    match radio.interfaces.as_slice() {
-        [] => radio.name.clone(),
-        interfaces => interfaces.join(", "),
-    }
-}
-
-fn ghz<'a>(bands: impl Iterator<Item = &'a str>) -> String {
-    let bands: Vec<&str> = bands.collect();
-    format!("{} GHz", bands.join("/"))
-}
-
-fn owners(radios: &[WifiRadio]) -> Vec<Finding> {
-    if radios.is_empty() {
-        return no_wifi();
-    }
-    best_of(radios.iter().map(owner).collect())
-}
-
-fn owner(radio: &WifiRadio) -> Finding {
-    let name = label(radio);
-    let for_groups = |ghz: &str| {
-        radio
-            .bands
-            .iter()
-            .any(|band| band.ghz == ghz && band.is_for_groups)
-    };
-    if radio.owner == Beside::No || !(for_groups("2.4") || for_groups("5")) {
-        return Finding::not(
-            State::Missing,
-            WIFI,
-            format!("{name} can't open a Wi-Fi Direct group"),
-            "Use an adapter that can (iw list names P2P-GO), or a network that is there (--listen).",
-        );
-    }
-    let bands = radio
-        .bands
-        .iter()
-        .filter(|band| band.is_for_groups && band.ghz != "6");
-    let text = format!(
-        "{name} can open a Wi-Fi Direct group, {}",
-        ghz(bands.map(|band| band.ghz))
-    );
-    if radio.owner == Beside::Alone {
-        return Finding::not(
-            State::Limited,
-            WIFI,
-            format!("{text}, but only while it is on no network itself"),
-            "Connect the hub by cable, or give it a second Wi-Fi adapter.",
-        );
-    }
-    if !for_groups("5") {
-        return Finding::not(
-            State::Limited,
-            WIFI,
-            format!("{text}: 5 GHz would be faster"),
-            "If the adapter has 5 GHz, say in which country it is: iw reg set COUNTRY",
-        );
-    }
-    Finding::ok(WIFI, format!("{text}, {}", beside_words(radio.owner)))
-}
-
-fn beside_words(beside: Beside) -> &'static str {
-    match beside {
-        Beside::SameChannel => "beside its network and on its channel",
-        Beside::AnyChannel => "beside its network and on any channel",
-        Beside::No | Beside::Alone => "not beside its network",
-    }
-}
-
-fn clients(radios: &[WifiRadio]) -> Vec<Finding> {
-    if radios.is_empty() {
-        return no_wifi();
-    }
-    let of = |radio: &WifiRadio| {
-        let text = format!(
-            "{}, {}",
-            label(radio),
-            ghz(radio.bands.iter().map(|band| band.ghz))
-        );
-        match radio.client {
-            Beside::SameChannel | Beside::AnyChannel => Finding::ok(
-                WIFI,
-                format!("{text}: joins a hub {}", beside_words(radio.client)),
-            ),
-            Beside::No | Beside::Alone => Finding::not(
-                State::Limited,
-                WIFI,
-                format!("{text}: leaves its network to join a hub, and comes back to it"),
-                "An adapter for Wi-Fi Direct (iw list names P2P-client) stays on its network.",
-            ),
-        }
-    };
-    radios.iter().map(of).collect()
-}
-
-/// One that runs.
-fn supplicant(interfaces: &[Interface]) -> Finding {
-    match (interfaces.iter().find(|it| it.has_p2p), interfaces.first()) {
-        (Some(it), _) => Finding::ok(SUPPLICANT, format!("runs, with Wi-Fi Direct on {}", it.name)),
-        (None, None) => Finding::ok(SUPPLICANT, "runs, and is given an interface when it is needed"),
-        (None, Some(it)) => Finding::not(
-            State::Missing,
-            SUPPLICANT,
-            format!("runs, but has no Wi-Fi Direct on {}", it.name),
-            "Take p2p_disabled out of its configuration, or use another adapter.",
-        ),
-    }
-}
-
-fn hub_supplicant(answer: &Result<Vec<Interface>, Absent>) -> Finding {
-    match answer {
-        Ok(interfaces) => supplicant(interfaces),
-        Err(absent) => {
-            let advice = match absent {
-                Absent::NotRunning => {
-                    "Install wpasupplicant and start it with its D-Bus interface: systemctl enable --now wpa_supplicant"
-                }
-                Absent::Denied => "Run the hub as root, or allow its user to use it (docs/operating.md).",
-                other => remedy(other, "Look into its log: journalctl -u wpa_supplicant"),
-            };
-            Finding::not(State::Missing, SUPPLICANT, words(absent), advice)
-        }
-    }
-}
-
-/// Ways into a group: one is enough.
-fn ways(seen: &Seen) -> Vec<Finding> {
-    let direct = match &seen.supplicant {
-        Ok(interfaces) => supplicant(interfaces),
-        Err(absent) => {
-            let advice = match absent {
-                Absent::NotRunning => {
-                    "Install wpasupplicant and start it: systemctl enable --now wpa_supplicant"
-                }
-                Absent::Denied => "Join its group and log in again: sudo adduser $USER netdev",
-                other => remedy(other, "Look into its log: journalctl -u wpa_supplicant"),
-            };
-            Finding::not(State::Missing, SUPPLICANT, words(absent), advice)
-        }
-    };
-    // wpa_supplicant alone can join as a station too.
-    let is_alone = seen.supplicant.is_ok();
-    let station = match &seen.network_manager {
-        Ok(true) => Finding::ok(NETWORK_MANAGER, "runs, and lets this user join networks"),
-        Ok(false) => Finding::not(
-            State::Missing,
-            NETWORK_MANAGER,
-            "runs, but does not let this user join networks unasked",
-            "Log in at the computer itself, or see `nmcli general permissions`.",
-        ),
-        Err(Absent::NotRunning) if is_alone => {
-            Finding::ok(NETWORK_MANAGER, "does not run, and wpa_supplicant does without")
-        }
-        Err(absent) => {
-            let advice = remedy(absent, "Start it: systemctl enable --now NetworkManager");
-            Finding::not(State::Missing, NETWORK_MANAGER, words(absent), advice)
-        }
-    };
-    best_of(vec![direct, station])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seen::{Band, Switch};
+    use crate::seen::{Adapter, Band, Beside, Controller, Interface, Switch, WifiRadio};
 
     fn adapter(name: &str, is_powered: bool, roles: &[&str]) -> Adapter {
         Adapter {

@@ -1,20 +1,25 @@
 //! What a computer's radios can do for Berth, and what to do about what is missing.
 //!
-//! Place: `berthd doctor`, `berth doctor` -> [`examine`]: kernel and services -> [`Seen`] -> [`Finding`]s.
+//! Place: `berthd doctor`, `berth doctor` -> [`examine`]: kernel and services (`kernel`, `wiphy`, `bus`) -> what was `seen` ->
+//! [`Finding`]s.
 //! Invariant: it only reads. No service is started, nothing is switched on, and every question has a deadline.
 
+mod bluetooth;
 mod bus;
 mod finding;
 mod kernel;
 mod seen;
+mod wifi;
 mod wiphy;
 
 use std::{fmt, io};
 
 use serde::Serialize;
 
-pub use finding::{Finding, Side, State, findings};
-pub use seen::{Absent, Adapter, Band, Beside, Controller, Interface, Seen, Switch, WifiRadio};
+pub use finding::{Finding, Side, State};
+
+use crate::finding::findings;
+use crate::seen::Seen;
 
 /// What was found on a computer. `Display` is for people, `Serialize` for scripts.
 #[derive(Debug, Clone, Serialize)]

@@ -2,24 +2,24 @@
 
 /// All of it.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Can BlueZ be asked?
-    pub bluez: Result<(), Absent>,
+    pub(crate) bluez: Result<(), Absent>,
     /// Bluetooth adapters that the kernel has.
-    pub adapters: Vec<Adapter>,
+    pub(crate) adapters: Vec<Adapter>,
     /// Radios that are switched off (`rfkill`).
-    pub switches: Vec<Switch>,
+    pub(crate) switches: Vec<Switch>,
     /// Wi-Fi radios that the kernel has.
-    pub radios: Vec<WifiRadio>,
+    pub(crate) radios: Vec<WifiRadio>,
     /// The interfaces that wpa_supplicant has.
-    pub supplicant: Result<Vec<Interface>, Absent>,
+    pub(crate) supplicant: Result<Vec<Interface>, Absent>,
     /// NetworkManager, and whether this user may steer it without being asked.
-    pub network_manager: Result<bool, Absent>,
+    pub(crate) network_manager: Result<bool, Absent>,
 }
 
 /// Why a service can't be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Absent {
+pub(crate) enum Absent {
     /// The bus to ask on can't be reached.
     NoBus,
     /// Nobody has its name on the bus.
@@ -34,64 +34,64 @@ pub enum Absent {
 
 /// A Bluetooth adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adapter {
+pub(crate) struct Adapter {
     /// As in `hci0`.
-    pub name: String,
+    pub(crate) name: String,
     /// What BlueZ says of it; `None`: nothing.
-    pub controller: Option<Controller>,
+    pub(crate) controller: Option<Controller>,
 }
 
 /// A Bluetooth adapter as BlueZ has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Controller {
+pub(crate) struct Controller {
     /// It is on.
-    pub is_powered: bool,
+    pub(crate) is_powered: bool,
     /// `central`, `peripheral`, `central-peripheral`; empty where BlueZ is too old to tell.
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
     /// Advertisements that it has room for beside those that are there.
-    pub advertisements_free: Option<u8>,
+    pub(crate) advertisements_free: Option<u8>,
     /// Advertisements that are there.
-    pub advertisements: Option<u8>,
+    pub(crate) advertisements: Option<u8>,
 }
 
 /// A radio that is switched off.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Switch {
+pub(crate) struct Switch {
     /// `bluetooth` or `wlan`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// As in `hci0` or `phy0`.
-    pub name: String,
+    pub(crate) name: String,
     /// By a switch or key of the computer, else by software.
-    pub is_hard: bool,
+    pub(crate) is_hard: bool,
 }
 
 /// A Wi-Fi radio.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WifiRadio {
+pub(crate) struct WifiRadio {
     /// As in `phy0`.
-    pub name: String,
+    pub(crate) name: String,
     /// Its interfaces, without those of groups.
-    pub interfaces: Vec<String>,
+    pub(crate) interfaces: Vec<String>,
     /// The bands that it has and may listen on.
-    pub bands: Vec<Band>,
+    pub(crate) bands: Vec<Band>,
     /// A group of its own.
-    pub owner: Beside,
+    pub(crate) owner: Beside,
     /// Membership of a group.
-    pub client: Beside,
+    pub(crate) client: Beside,
 }
 
 /// A band of a radio.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Band {
+pub(crate) struct Band {
     /// `2.4`, `5` or `6`.
-    pub ghz: &'static str,
+    pub(crate) ghz: &'static str,
     /// A group may be opened there: on some channel the radio may send unasked, without looking for radar.
-    pub is_for_groups: bool,
+    pub(crate) is_for_groups: bool,
 }
 
 /// What a radio can do beside being on a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
+pub(crate) enum Beside {
     /// Not at all.
     No,
     /// Only without a network.
@@ -104,9 +104,9 @@ pub enum Beside {
 
 /// A network interface that wpa_supplicant has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
+pub(crate) struct Interface {
     /// As in `wlan0`.
-    pub name: String,
+    pub(crate) name: String,
     /// It can do Wi-Fi Direct.
-    pub has_p2p: bool,
+    pub(crate) has_p2p: bool,
 }
