@@ -1,7 +1,7 @@
 //! Tails: bytes of cut uploads that belong to no set yet, and what a laptop makes of them in its next visit.
 //!
 //! Place: offered in `Welcome`; `Salvage` makes a pack of one, which a set of that visit lists like any other.
-//! Invariant: a tail is given up only when a sealed set holds what it held, when a complete set was sealed, or when
+//! Invariant: an upload has one tail; it is given up only when a sealed set holds what it held, when a complete set was sealed, or when
 //! its bytes are not what the laptop sent.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,8 @@ impl Spool {
     /// Keeps the bytes of packs that belong to no set. True if there are any.
     pub(crate) fn keep_tails(&self, cut: &Cut, open: &[OpenPack]) -> Result<bool, StoreError> {
         let mut kept = false;
+        let names = self.tail_names(&cut.folders)?;
+        let before: BTreeSet<UploadId> = names.iter().map(|name| name.upload).collect();
         for Found { file, name, .. } in &cut.found {
             let IncomingName::Upload {
                 number,
@@ -64,11 +66,19 @@ impl Spool {
             if end <= start {
                 continue;
             }
+            let upload = UploadId {
+                set: cut.set,
+                number: *number,
+            };
+            if before.contains(&upload) {
+                // The file has its old name too: settled before, without the power to forget it. What is under START was
+                // known then, from a checkpoint that may be gone now.
+                self.remove(&path)?;
+                kept = true;
+                continue;
+            }
             let tail = TailName {
-                upload: UploadId {
-                    set: cut.set,
-                    number: *number,
-                },
+                upload,
                 start,
                 safe: cut.lengths.get(number).copied().unwrap_or(0).min(end),
             };

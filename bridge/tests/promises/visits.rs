@@ -172,6 +172,44 @@ fn a_tail_of_other_bytes_is_dropped() {
 }
 
 #[test]
+fn a_file_that_is_a_tail_and_still_in_its_visit_stays_the_tail_that_it_is() {
+    let mut hub = Hub::new();
+    let mut laptop = Laptop::new(1);
+    let mut visit = laptop.visit(&hub);
+    visit.open_set();
+    let [first, second] = some_packs(&mut visit);
+    assert!(visit.checkpoint(&[first, second]));
+    visit.chunk(first, 9_000);
+    let arrived = hub.disk.contents();
+    visit.session.input(Input::Cut);
+    drop(visit);
+    let offered = laptop.visit(&hub).tails;
+    assert_eq!(offered.len(), 1);
+    // The power goes: the new name is durable, and so is that the checkpoint is gone, but not that the old name is.
+    let mut places: Vec<_> = arrived
+        .into_iter()
+        .filter(|(path, _)| path.contains("/incoming/1/") && path.ends_with(".pack"))
+        .collect();
+    assert_eq!(places.len(), 2);
+    let folder = berth_disk::parent(&places[0].0).to_owned();
+    hub.disk.create_dir(&folder).unwrap();
+    for (path, bytes) in places.drain(..) {
+        hub.disk.create(&path).unwrap().append(&bytes).unwrap();
+    }
+    hub.restart();
+    let mut visit = laptop.visit(&hub);
+    assert_eq!(
+        visit.tails.iter().find(|tail| tail.upload == first),
+        offered.first()
+    );
+    assert!(visit.salvage().iter().any(|(upload, _)| *upload == first));
+    visit.open_set();
+    assert!(visit.commit());
+    drop(visit);
+    hub.check_sets(laptop.id);
+}
+
+#[test]
 fn silence_ends_a_visit_and_keep_alives_go_out_before() {
     let hub = Hub::new();
     let mut laptop = Laptop::new(1);
