@@ -1,8 +1,8 @@
 //! Tails: bytes of cut uploads that belong to no set yet, and what a laptop makes of them in its next visit.
 //!
 //! Place: offered in `Welcome`; `Salvage` makes a pack of one, which a set of that visit lists like any other.
-//! Invariant: an upload has one tail; it is given up only when a sealed set holds what it held, when a complete set was sealed, or when
-//! its bytes are not what the laptop sent.
+//! Invariant: an upload has one tail; it is given up only when a sealed set holds what it held, when a complete set was
+//! sealed, or when its bytes are not what the laptop sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
