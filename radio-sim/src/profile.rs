@@ -28,7 +28,8 @@ pub struct Profile {
     pub jitter: Duration,
     /// Wi-Fi pauses.
     pub stall: Option<Stall>,
-    /// BLE: time between two reports of one beacon; each is late by up to a tenth of it.
+    /// BLE: time between two reports of one beacon; each is late by up to a tenth of it. As often as the hub advertises,
+    /// or less often where most beacons get lost.
     pub report_interval: Duration,
     /// BLE: connecting and finding the services, up to twice that.
     pub connect: Duration,
@@ -73,7 +74,7 @@ impl Profile {
         latency: Duration::from_micros(1_500),
         jitter: Duration::from_micros(200),
         stall: None,
-        report_interval: Duration::from_millis(1_000),
+        report_interval: Duration::from_millis(200),
         connect: Duration::from_millis(300),
         frame_latency: Duration::from_millis(15),
         frame_byte: Duration::from_micros(10),
@@ -104,6 +105,7 @@ impl Profile {
             gap_min: Duration::from_secs(3),
             gap_max: Duration::from_secs(6),
         }),
+        report_interval: Duration::from_millis(1_000),
         connect: Duration::from_millis(600),
         frame_latency: Duration::from_millis(35),
         supervision: Duration::from_millis(4_000),

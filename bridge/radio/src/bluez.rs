@@ -23,6 +23,11 @@ use crate::peers::Peers;
 /// Longest wait for an answer of BlueZ; then the life ends.
 const CALL_WAIT: Duration = Duration::from_secs(10);
 
+/// Between two beacons; the kernel's own choice, 1.28 s, would be what a laptop waits for. A hub has power to spare.
+/// BlueZ before 5.77 takes no notice unless it runs with `--experimental` (docs/hardware.md).
+const ADVERTISING_INTERVAL_MIN: Duration = Duration::from_millis(150);
+const ADVERTISING_INTERVAL_MAX: Duration = Duration::from_millis(200);
+
 /// Reports that may wait; frames beyond them are lost.
 const REPORTS_MAX: usize = 256;
 
@@ -291,6 +296,8 @@ async fn register(adapter: &Adapter, beacon: &Bytes) -> Result<AdvertisementHand
     let advertisement = Advertisement {
         manufacturer_data: [(BEACON_COMPANY, beacon.to_vec())].into(),
         discoverable: Some(true),
+        min_interval: Some(ADVERTISING_INTERVAL_MIN),
+        max_interval: Some(ADVERTISING_INTERVAL_MAX),
         ..Advertisement::default()
     };
     within("an advertisement", adapter.advertise(advertisement)).await
