@@ -230,12 +230,8 @@ async fn serve(
         name: adapter.name().to_owned(),
     };
     let mut changes = pin!(within("news of the adapter", adapter.events()).await?);
-    let mut peers = Peers::new(adapter.clone(), reports.clone());
-    let _application = within(
-        "the GATT service",
-        adapter.serve_gatt_application(peers.application()),
-    )
-    .await?;
+    let (mut peers, application) = Peers::new(adapter.clone(), reports.clone());
+    let _application = within("the GATT service", adapter.serve_gatt_application(application)).await?;
     if !within("the adapter's state", adapter.is_powered()).await? {
         return Err(off());
     }

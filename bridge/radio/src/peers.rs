@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use berth_radio::{Address, SERVICE_UUID, TO_HUB_UUID, TO_LAPTOP_UUID};
+use berth_radio::{Address, FRAMES_UUID, SERVICE_UUID};
 use bluer::gatt::local::{
     Application, Characteristic, CharacteristicControl, CharacteristicControlEvent,
     CharacteristicControlHandle, CharacteristicNotify, CharacteristicNotifyMethod, CharacteristicWrite,
@@ -36,9 +36,7 @@ const OUTGOING_MAX: usize = 64;
 pub(crate) struct Peers {
     adapter: Adapter,
     reports: mpsc::Sender<Report>,
-    to_hub: CharacteristicControl,
-    to_laptop: CharacteristicControl,
-    handles: Option<(CharacteristicControlHandle, CharacteristicControlHandle)>,
+    sockets: CharacteristicControl,
     peers: BTreeMap<Address, Peer>,
     writers: BTreeMap<Address, mpsc::Sender<Bytes>>,
     gone: (mpsc::Sender<Visit>, mpsc::Receiver<Visit>),
@@ -66,74 +64,32 @@ impl Drop for Peer {
 }
 
 impl Peers {
-    pub(crate) fn new(adapter: Adapter, reports: mpsc::Sender<Report>) -> Self {
-        let (to_hub, to_hub_handle) = characteristic_control();
-        let (to_laptop, to_laptop_handle) = characteristic_control();
-        Self {
+    /// With what is to be served, whose sockets these are.
+    pub(crate) fn new(adapter: Adapter, reports: mpsc::Sender<Report>) -> (Self, Application) {
+        let (sockets, handle) = characteristic_control();
+        let peers = Self {
             adapter,
             reports,
-            to_hub,
-            to_laptop,
-            handles: Some((to_hub_handle, to_laptop_handle)),
+            sockets,
             peers: BTreeMap::new(),
             writers: BTreeMap::new(),
             gone: mpsc::channel(1),
             visits: 0,
-        }
-    }
-
-    /// What is served. To be asked for once.
-    pub(crate) fn application(&mut self) -> Application {
-        let (to_hub, to_laptop) = self.handles.take().unwrap_or_default();
-        let write = CharacteristicWrite {
-            write_without_response: true,
-            method: CharacteristicWriteMethod::Io,
-            ..CharacteristicWrite::default()
         };
-        let notify = CharacteristicNotify {
-            notify: true,
-            method: CharacteristicNotifyMethod::Io,
-            ..CharacteristicNotify::default()
-        };
-        let characteristics = vec![
-            Characteristic {
-                uuid: Uuid::from_u128(TO_HUB_UUID),
-                write: Some(write),
-                control_handle: to_hub,
-                ..Characteristic::default()
-            },
-            Characteristic {
-                uuid: Uuid::from_u128(TO_LAPTOP_UUID),
-                notify: Some(notify),
-                control_handle: to_laptop,
-                ..Characteristic::default()
-            },
-        ];
-        let service = Service {
-            uuid: Uuid::from_u128(SERVICE_UUID),
-            primary: true,
-            characteristics,
-            ..Service::default()
-        };
-        Application {
-            services: vec![service],
-            ..Application::default()
-        }
+        (peers, application(handle))
     }
 
     /// Waits for the next thing that happens, and deals with it.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
-            Some(event) = self.to_laptop.next() => {
-                if let CharacteristicControlEvent::Notify(writer) = event {
-                    self.subscribed(writer).await;
+            Some(event) = self.sockets.next() => match event {
+                CharacteristicControlEvent::Notify(writer) => self.subscribed(writer).await,
+                CharacteristicControlEvent::Write(request) => {
+                    if let Ok(reader) = request.accept() {
+                        self.writes(reader);
+                    }
                 }
-            }
-            Some(event) = self.to_hub.next() => {
-                if let CharacteristicControlEvent::Write(request) = event && let Ok(reader) = request.accept() {
-                    self.writes(reader);
-                }
-            }
+            },
             Some(visit) = self.gone.1.recv() => self.is_gone(visit).await,
         }
     }
@@ -234,6 +190,36 @@ impl Peers {
     }
 }
 
+fn application(handle: CharacteristicControlHandle) -> Application {
+    let write = CharacteristicWrite {
+        write_without_response: true,
+        method: CharacteristicWriteMethod::Io,
+        ..CharacteristicWrite::default()
+    };
+    let notify = CharacteristicNotify {
+        notify: true,
+        method: CharacteristicNotifyMethod::Io,
+        ..CharacteristicNotify::default()
+    };
+    let characteristic = Characteristic {
+        uuid: Uuid::from_u128(FRAMES_UUID),
+        write: Some(write),
+        notify: Some(notify),
+        control_handle: handle,
+        ..Characteristic::default()
+    };
+    let service = Service {
+        uuid: Uuid::from_u128(SERVICE_UUID),
+        primary: true,
+        characteristics: vec![characteristic],
+        ..Service::default()
+    };
+    Application {
+        services: vec![service],
+        ..Application::default()
+    }
+}
+
 fn bluer(address: Address) -> bluer::Address {
     let [_, _, bytes @ ..] = address.0.to_be_bytes();
     bluer::Address(bytes)
@@ -302,5 +288,18 @@ async fn carry_out(writer: CharacteristicWriter, mut frames: mpsc::Receiver<Byte
             },
             _ = writer.closed() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_has_no_order_that_could_change() {
+        let (_, handle) = characteristic_control();
+        let services = application(handle).services;
+        assert_eq!(services.len(), 1);
+        assert_eq!(services[0].characteristics.len(), 1);
     }
 }

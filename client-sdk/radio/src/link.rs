@@ -8,7 +8,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use berth_radio::{Address, ConnId, SERVICE_UUID, TO_HUB_UUID, TO_LAPTOP_UUID};
+use berth_radio::{Address, ConnId, FRAMES_UUID, SERVICE_UUID};
 use btleplug::api::{Central, CentralEvent, Characteristic, Peripheral as _, ValueNotification, WriteType};
 use btleplug::platform::{Adapter, Peripheral};
 use bytes::Bytes;
@@ -43,7 +43,7 @@ type Events<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
 
 struct Link {
     device: Peripheral,
-    to_hub: Characteristic,
+    characteristic: Characteristic,
     notifications: Events<ValueNotification>,
     events: Events<CentralEvent>,
 }
@@ -92,26 +92,19 @@ async fn open(adapter: &Adapter, device: &Peripheral) -> btleplug::Result<(Link,
     }
     device.discover_services().await?;
     let service = Uuid::from_u128(SERVICE_UUID);
-    let characteristics: Vec<_> = device
+    let characteristic = device
         .services()
         .into_iter()
         .filter(|it| it.uuid == service)
         .flat_map(|it| it.characteristics)
-        .collect();
-    let of = |uuid| {
-        let wanted = Uuid::from_u128(uuid);
-        let found = characteristics.iter().find(|it| it.uuid == wanted);
-        found
-            .cloned()
-            .ok_or_else(|| btleplug::Error::NoSuchCharacteristic)
-    };
-    let to_hub = of(TO_HUB_UUID)?;
+        .find(|it| it.uuid == Uuid::from_u128(FRAMES_UUID))
+        .ok_or(btleplug::Error::NoSuchCharacteristic)?;
     let notifications = device.notifications().await?;
-    device.subscribe(&of(TO_LAPTOP_UUID)?).await?;
+    device.subscribe(&characteristic).await?;
     let mtu_bytes = usize::from(device.mtu()).saturating_sub(HEADER_SIZE_BYTES);
     let link = Link {
         device: device.clone(),
-        to_hub,
+        characteristic,
         notifications,
         events,
     };
@@ -126,12 +119,11 @@ async fn serve(
     inputs: &mpsc::Sender<Input>,
 ) {
     let id = link.device.id();
-    let to_laptop = Uuid::from_u128(TO_LAPTOP_UUID);
     loop {
         tokio::select! {
             frame = frames.recv() => {
                 let Some(frame) = frame else { return };
-                let write = link.device.write(&link.to_hub, &frame, WriteType::WithoutResponse);
+                let write = link.device.write(&link.characteristic, &frame, WriteType::WithoutResponse);
                 match timeout(CALL_WAIT, write).await {
                     Ok(Ok(())) => {}
                     // Whether the connection is gone is told elsewhere; a frame may get lost.
@@ -140,7 +132,7 @@ async fn serve(
                 }
             }
             notification = link.notifications.next() => match notification {
-                Some(ValueNotification { uuid, value, .. }) if uuid == to_laptop => {
+                Some(ValueNotification { uuid, value, .. }) if uuid == link.characteristic.uuid => {
                     let _ = inputs.send(Input::Received { conn, frame: value.into() }).await;
                 }
                 Some(_) => {}

@@ -8,8 +8,7 @@ pub const BEACON_COMPANY: u16 = 0xFFFF;
 /// The hub's only service.
 pub const SERVICE_UUID: u128 = 0x9622_8caa_f2cc_4007_a3e0_d50c_9e53_223e;
 
-/// Its characteristic that the laptop writes frames to, without response.
-pub const TO_HUB_UUID: u128 = 0x9622_8cab_f2cc_4007_a3e0_d50c_9e53_223e;
-
-/// Its characteristic that notifies the laptop of frames.
-pub const TO_LAPTOP_UUID: u128 = 0x9622_8cac_f2cc_4007_a3e0_d50c_9e53_223e;
+/// Its only characteristic: the laptop writes frames to it, without response, and is notified of the hub's. With a second
+/// one there would be two orders for them to stand in; a laptop's BlueZ goes on with the order it met first, as long as
+/// the service's UUID and size are the same (bluez/bluez issue 191), and would write to the wrong one.
+pub const FRAMES_UUID: u128 = 0x9622_8cad_f2cc_4007_a3e0_d50c_9e53_223e;
