@@ -91,6 +91,18 @@ trait Profiles {
     fn get_connection_by_uuid(&self, uuid: &str) -> zbus::Result<OwnedObjectPath>;
 }
 
+/// Is this interface NetworkManager's? Then only NetworkManager can lend it: it ends every Wi-Fi Direct group on it that
+/// it has not asked for, as soon as that is up (`RemoveInterface`; 1.42, and other versions read the same).
+pub(crate) async fn has(bus: &Connection, interface: &str) -> bool {
+    let is_managed = async {
+        let manager = service::<NetworkManagerProxy>(bus).await?;
+        let device = manager.get_device_by_ip_iface(interface).await?;
+        object::<DeviceProxy>(bus, device).await?.managed().await
+    };
+    // Where it can't be asked it has nothing.
+    is_managed.await.unwrap_or(false)
+}
+
 /// Joins on this interface.
 pub(crate) async fn join(
     bus: &Connection,

@@ -137,6 +137,9 @@ async fn take(
     match way {
         Way::WifiDirect => {
             let bus = bus.ok_or(Failure::Missing)?;
+            if network_manager::has(bus, &interface).await {
+                return Err(Failure::Unable);
+            }
             interface = direct::join(bus, &interface, credentials, &mut undo.before).await?;
         }
         Way::NetworkManager => {

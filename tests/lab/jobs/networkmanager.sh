@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# A laptop whose Wi-Fi is NetworkManager's, which ends Wi-Fi Direct groups that are not its own: so it has to lend the
+# adapter for a visit. Afterwards the laptop is on its own network again, also when berth was killed in the middle.
+# shellcheck source=SCRIPTDIR/../guest/programs disable=SC2154
+. "$guest/programs"
+
+# NetworkManager keeps it in memory alone, and it leads nowhere else.
+profile_is_for_the_visit() {
+    lap nmcli -t -f NAME,FILENAME connection show --active | grep '^berth-visit.*:/run/NetworkManager/' &&
+        not has_default_route 4 && not has_default_route 6
+}
+has_default_route() { ip -n lap "-$1" route show default | grep .; }
+is_back_home() { has_default_route 4 && home_answers; }
+
+fact "hub and laptop have their daemons" lab 3
+fact "there is a network that the laptop is on all day" home
+fact "NetworkManager has the laptop there" network_manager
+fact "the programs run" programs
+fact "they pair by the code" pair
+new_file 40
+backup_begins
+fact "the first byte of a backup is acknowledged" within 60 acknowledged 1
+fact "NetworkManager lends its adapter for the visit, and for nothing else" profile_is_for_the_visit
+stop backup
+fact "berth is killed" within 10 backup_is_over
+backup_begins
+fact "the rest is backed up" within 120 backup_is_complete
+fact "that backup has ended" within 60 backup_is_over
+fact "the laptop is on its own network again" within 40 is_back_home
+fact "restic finds it whole upstream" restic_agrees
+fact "nothing of the visits is left" within 20 nothing_left
