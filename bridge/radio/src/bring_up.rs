@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
+use std::net::SocketAddrV6;
 use std::time::Duration;
 
 use berth_radio::GroupCredentials;
 use futures_util::StreamExt;
 use rand_core::{OsRng, RngCore};
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -15,10 +18,13 @@ use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 use crate::error::HubRadioError;
 use crate::kernel::{device_address, link_local};
 use crate::owner::MARK;
-use crate::supplicant::{GroupProxy, Netdev, SupplicantProxy, netdevs, signals};
+use crate::supplicant::{GroupProxy, Netdev, netdevs, object, signals, supplicant};
 
 /// Longest time from a channel that was accepted to a group that is up on it.
 const CHANNEL_WAIT: Duration = Duration::from_secs(6);
+
+/// Connections that may wait to be accepted.
+const WAITING_MAX: i32 = 16;
 
 /// How often to look for the address that the kernel gives to the group's interface.
 const ADDRESS_LOOK: Duration = Duration::from_millis(50);
@@ -66,7 +72,7 @@ pub(crate) async fn main_netdev(bus: &Connection) -> Result<Netdev, HubRadioErro
     if names.is_empty() {
         return Err(HubRadioError::NoWifi);
     }
-    let supplicant = SupplicantProxy::new(bus).await.map_err(refused("an interface"))?;
+    let supplicant = supplicant(bus).await.map_err(refused("an interface"))?;
     for name in names {
         let arguments = BTreeMap::from([
             ("Ifname", Variant::from(name.as_str())),
@@ -178,7 +184,7 @@ async fn next_group(
         let (Some(interface), Some(group)) = (path("interface_object"), path("group_object")) else {
             continue;
         };
-        let Ok(proxy) = GroupProxy::new(bus, group.clone()).await else {
+        let Ok(proxy) = object::<GroupProxy<'_>>(bus, group.clone()).await else {
             continue;
         };
         match proxy.ssid().await {
@@ -197,7 +203,7 @@ async fn listen(
     ssid: Vec<u8>,
 ) -> Result<(Up, GroupCredentials), HubRadioError> {
     let what = "what the group is like";
-    let group = GroupProxy::new(bus, group).await.map_err(refused(what))?;
+    let group: GroupProxy<'_> = object(bus, group).await.map_err(refused(what))?;
     let netdev = Netdev::new(bus, path.clone()).await.map_err(refused(what))?;
     let of_system = |what| move |source| HubRadioError::System { what, source };
     let address = loop {
@@ -207,9 +213,7 @@ async fn listen(
             None => sleep(ADDRESS_LOOK).await,
         }
     };
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(of_system("can't listen in the group"))?;
+    let listener = listener(address).map_err(of_system("can't listen in the group"))?;
     let port = listener
         .local_addr()
         .map_err(of_system("can't listen in the group"))?
@@ -235,6 +239,16 @@ async fn listen(
         },
         credentials,
     ))
+}
+
+/// Listens there as soon as the address can be used: while the kernel looks for a twin of it, the laptop joins.
+fn listener(address: SocketAddrV6) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_freebind_v6(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(WAITING_MAX)?;
+    TcpListener::from_std(socket.into())
 }
 
 fn random_letters() -> String {

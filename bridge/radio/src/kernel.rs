@@ -8,11 +8,10 @@ use berth_radio::Address;
 use futures_util::TryStreamExt;
 use wl_nl80211::{Nl80211Attr, Nl80211InterfaceType};
 
-/// Not yet known to be nobody else's, and known to be somebody else's (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`): nothing
-/// can be bound to it.
-const UNUSABLE: u32 = 0x40 | 0x08;
+/// Known to be somebody else's (`IFA_F_DADFAILED`). The kernel takes one to two seconds to find that out.
+const TWIN: u32 = 0x08;
 
-/// Of the interface `name`, with its scope and port 0; `None` until it can be used.
+/// Of the interface `name`, with its scope and port 0; `None` until it has one. It may still be looked for a twin.
 pub(crate) fn link_local(name: &str) -> io::Result<Option<SocketAddrV6>> {
     // As this process's network namespace has it.
     Ok(find(&fs::read_to_string("/proc/self/net/if_inet6")?, name))
@@ -25,7 +24,7 @@ fn find(table: &str, wanted: &str) -> Option<SocketAddrV6> {
         let address = Ipv6Addr::from(u128::from_str_radix(fields.next()?, 16).ok()?);
         let index = u32::from_str_radix(fields.next()?, 16).ok()?;
         let flags = u32::from_str_radix(fields.nth(2)?, 16).ok()?;
-        let is_it = fields.next()? == wanted && address.is_unicast_link_local() && flags & UNUSABLE == 0;
+        let is_it = fields.next()? == wanted && address.is_unicast_link_local() && flags & TWIN == 0;
         is_it.then(|| SocketAddrV6::new(address, 0, 0, index))
     })
 }
@@ -89,12 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_link_local_address_is_that_of_the_interface_once_it_is_usable() {
+    fn the_link_local_address_is_that_of_the_interface_and_nobody_elses() {
         let table = "\
 00000000000000000000000000000001 01 80 10 80       lo
-fe80000000000000440000fffe000001 0a 40 20 40 p2p-wlan0-1
+fe80000000000000440000fffe000001 0a 40 20 48 p2p-wlan0-1
 fd000000000000000000000000000001 05 40 00 80 p2p-wlan0-0
-fe80000000000000440000fffe000000 05 40 20 80 p2p-wlan0-0
+fe80000000000000440000fffe000000 05 40 20 40 p2p-wlan0-0
 ";
         let found = find(table, "p2p-wlan0-0").unwrap();
         assert_eq!(found.ip().to_string(), "fe80::4400:ff:fe00:0");

@@ -21,7 +21,7 @@ use zbus::{Connection, OwnedObjectPath};
 use crate::bring_up::{Up, bring_up};
 use crate::error::HubRadioError;
 use crate::group::Number;
-use crate::supplicant::{SERVICE, SupplicantProxy, netdevs, signals};
+use crate::supplicant::{SERVICE, netdevs, signals, supplicant};
 
 /// Longest time from an order to a group that listens, or to its failure: less than a laptop waits.
 const START_WAIT: Duration = Duration::from_secs(15);
@@ -59,12 +59,16 @@ pub(crate) enum Report {
     },
 }
 
-/// Until there are no more orders; then nothing of a group is left.
+/// Until there are no more orders; then nothing of a group is left. What a crash left is cleared before.
 pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, reports: mpsc::Sender<Report>) {
     let mut before = Vec::new();
+    // To look takes time, in which a laptop waits.
+    let mut is_clear = true;
     let mut next = orders.recv().await;
     while let Some(order) = next.take() {
-        clear(&bus, &before).await;
+        if !std::mem::replace(&mut is_clear, true) {
+            clear(&bus, &before).await;
+        }
         let number = match order {
             Order::TakeDown(number) => {
                 let _ = reports.send(Report::Down(number)).await;
@@ -73,6 +77,7 @@ pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, repo
             }
             Order::BringUp(number) => number,
         };
+        is_clear = false;
         let up = tokio::select! {
             order = orders.recv() => { next = order; continue }
             up = timeout(START_WAIT, bring_up(&bus, &mut before)) => {
@@ -97,6 +102,7 @@ pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, repo
             Err(error) => warn!(%error, "no group"),
         }
         clear(&bus, &before).await;
+        is_clear = true;
         let _ = reports.send(Report::Ended(number)).await;
         next = orders.recv().await;
     }
@@ -138,7 +144,7 @@ async fn remains(bus: &Connection, before: &[OwnedObjectPath], disconnect: bool,
         }
         if remove
             && netdev.name.starts_with("p2p-")
-            && let Ok(supplicant) = SupplicantProxy::new(bus).await
+            && let Ok(supplicant) = supplicant(bus).await
         {
             let _ = supplicant.remove_interface(&netdev.path).await;
         }

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use zbus::message::Type;
-use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
+use zbus::proxy::{Builder, CacheProperties, Defaults};
+use zbus::{Connection, MatchRule, MessageStream, OwnedObjectPath, OwnedVariant, Proxy, Variant};
 
 use crate::error::HubRadioError;
 
@@ -81,6 +82,21 @@ pub(crate) trait Bss {
     fn frequency(&self) -> zbus::Result<u16>;
 }
 
+/// The service itself.
+pub(crate) async fn supplicant(bus: &Connection) -> zbus::Result<SupplicantProxy<'static>> {
+    let proxy = Builder::new(bus).cache_properties(CacheProperties::No);
+    proxy.build().await
+}
+
+/// An object of the service. All of its properties would be read before the first one is, if they were kept.
+pub(crate) async fn object<T>(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<T>
+where
+    T: From<Proxy<'static>> + Defaults,
+{
+    let proxy = Builder::new(bus).path(path);
+    proxy.cache_properties(CacheProperties::No).build().await
+}
+
 /// A network interface that wpa_supplicant has.
 pub(crate) struct Netdev {
     pub(crate) path: OwnedObjectPath,
@@ -90,7 +106,8 @@ pub(crate) struct Netdev {
 
 impl Netdev {
     pub(crate) async fn new(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<Self> {
-        let name = InterfaceProxy::new(bus, path.clone()).await?.ifname().await?;
+        let interface: InterfaceProxy<'_> = object(bus, path.clone()).await?;
+        let name = interface.ifname().await?;
         Ok(Self {
             path,
             name,
@@ -99,11 +116,11 @@ impl Netdev {
     }
 
     pub(crate) async fn interface(&self) -> zbus::Result<InterfaceProxy<'static>> {
-        InterfaceProxy::new(&self.bus, self.path.clone()).await
+        object(&self.bus, self.path.clone()).await
     }
 
     pub(crate) async fn p2p(&self) -> zbus::Result<P2pProxy<'static>> {
-        P2pProxy::new(&self.bus, self.path.clone()).await
+        object(&self.bus, self.path.clone()).await
     }
 
     /// May it have groups?
@@ -126,7 +143,8 @@ impl Netdev {
         if bss.as_str() == "/" {
             return Ok(None);
         }
-        Ok(Some(BssProxy::new(&self.bus, bss).await?.frequency().await?))
+        let bss: BssProxy<'_> = object(&self.bus, bss).await?;
+        Ok(Some(bss.frequency().await?))
     }
 
     /// The name of the group that it owns.
@@ -139,14 +157,14 @@ impl Netdev {
         if group.as_str() == "/" {
             return Ok(None);
         }
-        Ok(Some(GroupProxy::new(&self.bus, group).await?.ssid().await?))
+        let group: GroupProxy<'_> = object(&self.bus, group).await?;
+        Ok(Some(group.ssid().await?))
     }
 }
 
 /// Every interface that wpa_supplicant has; one that goes meanwhile is left out.
 pub(crate) async fn netdevs(bus: &Connection) -> Result<Vec<Netdev>, HubRadioError> {
-    let supplicant = SupplicantProxy::new(bus).await;
-    let paths = match supplicant {
+    let paths = match supplicant(bus).await {
         Ok(supplicant) => supplicant.interfaces().await,
         Err(error) => Err(error),
     }
