@@ -15,6 +15,7 @@ use berth_radio::{Event, Radio, Time};
 use berth_session::{Goal, LaptopEnd};
 use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
+use tracing::info;
 
 use crate::clock;
 use crate::hands::Hands;
@@ -94,6 +95,7 @@ pub(crate) fn run(
         notes: notes.collect(),
     };
     let began = hands.radio.now();
+    info!("visit begins");
     let mut linked = None;
     let left = hands.session(
         Goal::Visit { hubs },

@@ -14,6 +14,7 @@ ping_home
 backup_begins
 fact "the first byte of a backup is acknowledged" within 60 acknowledged 1
 fact "the laptop has backed up over Wi-Fi Direct" within 120 backup_is_complete
+ping_ends
 fact "its own network has lost few pings" lost_at_most 5
 fact "restic finds the backup whole upstream" restic_agrees
 fact "nothing of the visit is left" within 20 nothing_left
