@@ -36,6 +36,10 @@ const CHUNKS_AHEAD_BYTES_MAX: u64 = 24 << 20;
 /// Trees that are read ahead.
 const TREES_AHEAD_BYTES_MAX: u64 = 4 << 20;
 
+/// A check panics too where its own threads take over 100 ms to end, as they do on a busy machine. What is damaged makes
+/// it panic every time.
+const CHECK_TRIES: usize = 3;
+
 const OTHER_CONTENT: &str = "its content is not what its name says";
 
 /// An open repository with its whole index in memory (about 60 bytes a chunk).
@@ -138,12 +142,14 @@ impl Opening {
 
     pub(crate) fn check(&self, read_data: bool) -> Result<Vec<Finding>, RestoreError> {
         let snapshots = self.snapshots()?;
-        let trees = snapshots.iter().map(|snapshot| of_blob(snapshot.tree)).collect();
-        let results = guarded(|| {
-            self.repository
-                .check_with_trees(CheckOptions::default().read_data(read_data), trees)
-        })
-        .map_err(|failure| self.backend.unreadable("the repository", failure.into()))?;
+        let trees: Vec<_> = snapshots.iter().map(|snapshot| of_blob(snapshot.tree)).collect();
+        let options = CheckOptions::default().read_data(read_data);
+        let check = |_| guarded(|| self.repository.check_with_trees(options, trees.clone()));
+        let results = (0..CHECK_TRIES)
+            .map(check)
+            .find(|checked| !matches!(checked, Err(Failure::Panic)))
+            .unwrap_or(Err(Failure::Panic))
+            .map_err(|failure| self.backend.unreadable("the repository", failure.into()))?;
         let finding = |(level, error)| {
             let text = one_line(&format!("{error}"));
             // The type of `level` has no public name; asking for the verdict on this one result tells it.
