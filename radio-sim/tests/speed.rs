@@ -35,7 +35,7 @@ fn open(hub: &mut impl Radio, laptop: &mut impl Radio) -> StreamId {
         _ => None,
     });
     laptop.command(Command::Join { credentials });
-    await_event(laptop, |event| (event == Event::Joined).then_some(()));
+    await_event(laptop, |event| matches!(event, Event::Joined(_)).then_some(()));
     laptop.command(Command::Dial);
     await_event(laptop, |event| match event {
         Event::StreamOpened { stream } => Some(stream),

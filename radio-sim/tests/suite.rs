@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use berth_radio::conformance::{Bench, PROMISES, Role, check_all};
-use berth_radio::{Command, Event, Radio, Time, Waker};
+use berth_radio::{Command, Event, Joined, Radio, Time, Waker};
 use berth_radio_sim::{Air, Profile, SharedAir, SimRadio, VirtualClock};
 use bytes::Bytes;
 
@@ -200,7 +200,7 @@ const BENT: &[(&str, Bend<Command>, Bend<Event>)] = &[
         },
     ),
     ("a_wrong_passphrase_is_refused", as_it_is, |event| match event {
-        Event::JoinFailed => vec![Event::Joined],
+        Event::JoinFailed => vec![Event::Joined(Joined::DIRECTLY)],
         other => vec![other],
     }),
     ("nobody_dials_without_a_group", as_it_is, |event| {

@@ -53,7 +53,7 @@ impl Believes {
                 *credentials = Some(told.clone());
             }
             Event::GroupStopped => assert!(std::mem::take(&mut self.group), "ended twice"),
-            Event::Joined => assert!(!std::mem::replace(&mut self.joined, true), "joined twice"),
+            Event::Joined(_) => assert!(!std::mem::replace(&mut self.joined, true), "joined twice"),
             Event::Left => assert!(std::mem::take(&mut self.joined), "left twice"),
             Event::StreamOpened { stream } => {
                 assert!(stream.0 > self.streams_ever);

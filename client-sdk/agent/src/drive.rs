@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use berth_client_sdk::Progress;
 use berth_pairing::{TrustError, TrustList};
-use berth_radio::{Event, Radio, Time, Waker};
+use berth_radio::{Event, Joined, Radio, Time, Waker};
 use berth_session::{LaptopEffect, LaptopInput, LaptopSession};
 
 use crate::{Begin, Ended, Laptop, LaptopOutput, VisitStep, Work};
@@ -72,6 +72,8 @@ pub struct Left {
     /// Bytes that left through the radio, handshake and encryption included. What still waited for the link when it was
     /// cut is not among them.
     pub bytes_sent: u64,
+    /// How it got into the hub's group; `None` where it did not, or needed none.
+    pub joined: Option<Joined>,
 }
 
 /// What somebody who watches a visit sees and may ask for.
@@ -113,12 +115,14 @@ pub fn drive(
         company,
         leaving: Leaving::No,
         bytes_sent: 0,
+        joined: None,
     };
     loop {
         if let Some(ended) = driver.perform(radio, &mut out)? {
             return Ok(Left {
                 ended,
                 bytes_sent: driver.bytes_sent,
+                joined: driver.joined,
             });
         }
         let work = driver.laptop.work(radio.now(), &mut out);
@@ -131,8 +135,10 @@ pub fn drive(
             Work::Wait => driver.wait_until(now),
         };
         if let Some(event) = radio.event(deadline) {
-            if let Event::Drained { bytes, .. } = event {
-                driver.bytes_sent += bytes as u64;
+            match &event {
+                Event::Drained { bytes, .. } => driver.bytes_sent += *bytes as u64,
+                Event::Joined(joined) => driver.joined = Some(joined.clone()),
+                _ => {}
             }
             driver
                 .laptop
@@ -150,6 +156,7 @@ struct Driver<'a> {
     company: Company<'a>,
     leaving: Leaving,
     bytes_sent: u64,
+    joined: Option<Joined>,
 }
 
 enum Leaving {

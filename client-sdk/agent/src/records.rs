@@ -8,6 +8,7 @@ use std::io;
 
 use berth_client_sdk::{Progress, SealedSet, Summary};
 use berth_disk::{Disk, replace};
+use berth_radio::Joined;
 use berth_repository::Id;
 use berth_wire::{Receipt, ReceiptLevel, SetKind, SetRef, Signed, decode};
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,9 @@ pub struct VisitRecord {
     /// How long it took to begin; empty while it has not ended, and from versions that did not keep it.
     #[serde(default)]
     pub steps: Steps,
+    /// How it got into the hub's group, where it has ended and needed one.
+    #[serde(default)]
+    pub joined: Option<Joined>,
 }
 
 /// How a visit ended.
@@ -204,6 +208,7 @@ impl HubRecord {
                 bytes_restorable: 0,
                 not_read: 0,
                 steps: Steps::default(),
+                joined: None,
             });
         }
     }
@@ -332,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_that_was_kept_without_its_steps_is_read() {
+    fn a_visit_that_was_kept_without_its_steps_and_way_is_read() {
         let mut record = HubRecord::default();
         let progress = Progress {
             set: Some(SetSeq(4)),
@@ -340,7 +345,9 @@ mod tests {
         };
         record.welcomed("desk", &progress, 1);
         let mut old = serde_json::to_value(&record).unwrap();
-        assert!(old["visit"].as_object_mut().unwrap().remove("steps").is_some());
+        for newer in ["steps", "joined"] {
+            assert!(old["visit"].as_object_mut().unwrap().remove(newer).is_some());
+        }
         let old = serde_cbor::to_vec(&old).unwrap();
         assert_eq!(serde_cbor::from_slice::<HubRecord>(&old).unwrap(), record);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use berth_agent::{HubRecord, SetRecord, VisitEnd, VisitRecord, bytes};
 use berth_disk::OsDisk;
+use berth_radio::{Joined, Way, WayFailure};
 use berth_wire::SetKind;
 use indicatif::HumanCount;
 use jiff::Timestamp;
@@ -138,6 +139,9 @@ fn show_hub(hub: &HubRecord, is_visiting: bool) {
         if !steps.is_empty() {
             line("  to begin it", steps);
         }
+        if let Some(joined) = &visit.joined {
+            line("  the way", way_words(joined));
+        }
         if !matches!(visit.end, VisitEnd::Complete) && visit.bytes_changed > 0 {
             line(
                 "  safe of it",
@@ -150,6 +154,39 @@ fn show_hub(hub: &HubRecord, is_visiting: bool) {
             );
         }
     }
+}
+
+/// Which way into the hub's group was taken, and why not a better one.
+fn way_words(joined: &Joined) -> String {
+    let failed = joined.failed.iter().map(|(way, failure)| {
+        let why = match failure {
+            WayFailure::Missing => "is not there",
+            WayFailure::Denied => "may not be used by this user",
+            WayFailure::Unable => "can't be used on this adapter",
+            WayFailure::Refused => "did not get into the group",
+            WayFailure::Silent => "gave no answer",
+        };
+        format!("; {} {why}", way_name(*way))
+    });
+    way_name(joined.way).to_owned() + &failed.collect::<String>()
+}
+
+const fn way_name(way: Way) -> &'static str {
+    match way {
+        Way::WifiDirect => "Wi-Fi Direct",
+        Way::NetworkManager => "a station of NetworkManager",
+        Way::Supplicant => "a station of wpa_supplicant",
+        Way::Portable => "a station of the system's Wi-Fi programs",
+    }
+}
+
+/// `{"way": "supplicant", "failed": [{"way": "wifi_direct", "why": "unable"}]}`.
+fn joined_json(joined: &Joined) -> Value {
+    let failed = joined.failed.iter();
+    json!({
+        "way": joined.way,
+        "failed": failed.map(|(way, why)| json!({ "way": way, "why": why })).collect::<Vec<_>>(),
+    })
 }
 
 fn end_words(visit: &VisitRecord, is_visiting: bool) -> String {
@@ -196,6 +233,7 @@ fn hub_json(hub: &HubRecord) -> Value {
             "ended_at": rfc3339(Some(visit.ended_at_ns)), "bytes_changed": visit.bytes_changed,
             "bytes_acknowledged": visit.bytes_acknowledged, "bytes_restorable": visit.bytes_restorable,
             "not_read": visit.not_read, "steps": visit.steps.json(),
+            "joined": visit.joined.as_ref().map(joined_json),
         })),
     })
 }
@@ -294,5 +332,28 @@ fn when(at_ns: i64) -> String {
             .strftime("%Y-%m-%d %H:%M")
             .to_string(),
         Err(_) => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_into_a_group_is_told_with_what_kept_the_laptop_from_better_ones() {
+        assert_eq!(way_words(&Joined::DIRECTLY), "Wi-Fi Direct");
+        let joined = Joined {
+            way: Way::Supplicant,
+            failed: vec![
+                (Way::WifiDirect, WayFailure::Unable),
+                (Way::NetworkManager, WayFailure::Missing),
+            ],
+        };
+        assert_eq!(
+            way_words(&joined),
+            "a station of wpa_supplicant; Wi-Fi Direct can't be used on this adapter; a station of NetworkManager is \
+             not there"
+        );
+        assert_eq!(joined_json(&joined)["failed"][0]["why"], "unable");
     }
 }

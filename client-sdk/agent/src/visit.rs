@@ -243,6 +243,7 @@ impl Keeper {
             record.ended(&progress, kept, summary, clock::wall_ns());
             if let Some(visit) = &mut record.visit {
                 visit.steps = self.steps.clone();
+                visit.joined = left.joined;
             }
             self.write(&record);
             let sealed_at_ns = progress.set.and_then(|set| record.sealed_at_ns(set.0));

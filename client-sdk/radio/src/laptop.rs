@@ -219,9 +219,13 @@ impl Laptop {
     async fn wifi(&mut self, report: wifi::Report) {
         use wifi::Report;
         match report {
-            Report::Up { number, owner } => {
+            Report::Up {
+                number,
+                joined,
+                owner,
+            } => {
                 self.owner = Some(owner);
-                self.membership(membership::Input::Up(number)).await;
+                self.membership(membership::Input::Up { number, joined }).await;
             }
             Report::Ended(number) => self.membership(membership::Input::Ended(number)).await,
             Report::Down(number) => self.membership(membership::Input::Down(number)).await,

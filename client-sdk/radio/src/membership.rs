@@ -4,7 +4,7 @@
 //! Invariant: each join is answered once, by what became of it or by the end that came first; so is each dial. A report
 //! about a group that is not wanted any more says nothing.
 
-use berth_radio::{Event, GroupCredentials};
+use berth_radio::{Event, GroupCredentials, Joined};
 
 /// Dials under way; more fail.
 const DIALS_MAX: usize = 4;
@@ -18,7 +18,10 @@ pub(crate) enum Input {
     Leave,
     Dial,
     /// The group of this number is joined.
-    Up(Number),
+    Up {
+        number: Number,
+        joined: Joined,
+    },
     /// It could not be joined, or has ended by itself. Nothing of it is left.
     Ended(Number),
     /// [`Effect::Exit`] is done.
@@ -96,8 +99,8 @@ impl Membership {
                 Stage::Leaving { number, next: None }
             }
 
-            (Stage::Joining(wanted), Input::Up(number)) if wanted == number => {
-                out.push(Effect::Tell(Event::Joined));
+            (Stage::Joining(wanted), Input::Up { number, joined }) if wanted == number => {
+                out.push(Effect::Tell(Event::Joined(joined)));
                 Stage::In(number)
             }
             (Stage::Joining(wanted), Input::Ended(number)) if wanted == number => {
@@ -116,7 +119,7 @@ impl Membership {
                 }
             }
             // Of a group that is not wanted any more.
-            (stage, Input::Up(_) | Input::Ended(_) | Input::Down(_)) => stage,
+            (stage, Input::Up { .. } | Input::Ended(_) | Input::Down(_)) => stage,
 
             (Stage::In(number), Input::Dial) if self.dials < DIALS_MAX => {
                 self.dials += 1;
@@ -180,7 +183,7 @@ mod tests {
     use super::*;
 
     const FAILED: Effect = Effect::Tell(Event::JoinFailed);
-    const JOINED: Effect = Effect::Tell(Event::Joined);
+    const JOINED: Effect = Effect::Tell(Event::Joined(Joined::DIRECTLY));
     const LEFT: Effect = Effect::Tell(Event::Left);
     const NO_STREAM: Effect = Effect::Tell(Event::StreamFailed);
 
@@ -188,6 +191,11 @@ mod tests {
         let mut out = Vec::new();
         it.handle(input, &mut out);
         out
+    }
+
+    fn up(number: Number) -> Input {
+        let joined = Joined::DIRECTLY;
+        Input::Up { number, joined }
     }
 
     fn credentials() -> GroupCredentials {
@@ -212,7 +220,7 @@ mod tests {
     fn one_in() -> Membership {
         let mut it = Membership::default();
         join(&mut it);
-        after(&mut it, Input::Up(1));
+        after(&mut it, up(1));
         it
     }
 
@@ -220,7 +228,7 @@ mod tests {
     fn a_group_is_joined_and_left_and_its_streams_end_before_it() {
         let mut it = Membership::default();
         assert_eq!(join(&mut it), [enter(1)]);
-        assert_eq!(after(&mut it, Input::Up(1)), [JOINED]);
+        assert_eq!(after(&mut it, up(1)), [JOINED]);
         assert_eq!(
             after(&mut it, Input::Leave),
             [Effect::EndStreams, Effect::Exit(2)]
@@ -236,7 +244,7 @@ mod tests {
         join(&mut it);
         assert_eq!(after(&mut it, Input::Ended(1)), [FAILED]);
         join(&mut it);
-        after(&mut it, Input::Up(2));
+        after(&mut it, up(2));
         assert_eq!(after(&mut it, Input::Ended(2)), [Effect::EndStreams, LEFT]);
         assert_eq!(after(&mut it, Input::Ended(2)), []);
     }
@@ -246,9 +254,9 @@ mod tests {
         let mut it = Membership::default();
         join(&mut it);
         assert_eq!(join(&mut it), [enter(2)]);
-        assert_eq!(after(&mut it, Input::Up(1)), []);
+        assert_eq!(after(&mut it, up(1)), []);
         assert_eq!(after(&mut it, Input::Ended(1)), []);
-        assert_eq!(after(&mut it, Input::Up(2)), [JOINED]);
+        assert_eq!(after(&mut it, up(2)), [JOINED]);
     }
 
     #[test]
@@ -257,7 +265,7 @@ mod tests {
         assert_eq!(join(&mut it), [Effect::EndStreams, Effect::Exit(2)]);
         assert_eq!(join(&mut it), []);
         assert_eq!(after(&mut it, Input::Down(2)), [LEFT, enter(3)]);
-        assert_eq!(after(&mut it, Input::Up(3)), [JOINED]);
+        assert_eq!(after(&mut it, up(3)), [JOINED]);
     }
 
     #[test]
@@ -265,7 +273,7 @@ mod tests {
         let mut it = Membership::default();
         join(&mut it);
         assert_eq!(after(&mut it, Input::Leave), [FAILED, Effect::Exit(2)]);
-        assert_eq!(after(&mut it, Input::Up(1)), []);
+        assert_eq!(after(&mut it, up(1)), []);
         assert_eq!(after(&mut it, Input::Down(2)), []);
 
         let mut it = one_in();

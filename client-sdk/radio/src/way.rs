@@ -6,59 +6,31 @@
 
 use std::time::Duration;
 
-/// How to get into a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// As P2P client beside the present network, through wpa_supplicant.
-    WifiDirect,
-    /// As a station, through NetworkManager.
-    NetworkManager,
-    /// As a station, through wpa_supplicant where that runs alone.
-    Supplicant,
-    /// As a station, through whatever the platform has (`wifi-rs`).
-    Portable,
+pub(crate) use berth_radio::{Way, WayFailure as Failure};
+
+pub(crate) const FIRST: Way = Way::WifiDirect;
+
+/// Longest time for one. With those that can come after it, less than what a join may take.
+pub(crate) fn wait(way: Way) -> Duration {
+    Duration::from_secs(match way {
+        Way::WifiDirect => 16,
+        Way::NetworkManager | Way::Supplicant | Way::Portable => 18,
+    })
 }
 
-/// Why a way did not lead there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The service is not there.
-    Missing,
-    /// This user may not use it.
-    Denied,
-    /// Service or adapter can't do it, or not on this adapter.
-    Unable,
-    /// It tried, and did not find the group or was not let in.
-    Refused,
-    /// No answer in time.
-    Silent,
-}
-
-impl Way {
-    pub(crate) const FIRST: Self = Self::WifiDirect;
-
-    /// Longest time for it. With those that can come after it, less than what a join may take.
-    pub(crate) fn wait(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::WifiDirect => 16,
-            Self::NetworkManager | Self::Supplicant | Self::Portable => 18,
-        })
-    }
-
-    /// The one after it; `None`: there is no other way.
-    pub(crate) fn after(self, failure: Failure) -> Option<Self> {
-        match (self, failure) {
-            // A station is let in where a P2P client is not: pitfalls of old versions, of drivers, of rights.
-            (Self::WifiDirect, _) => Some(Self::NetworkManager),
-            // It is not there, or leaves the adapter alone.
-            (Self::NetworkManager, Failure::Missing | Failure::Unable) => Some(Self::Supplicant),
-            (Self::NetworkManager, Failure::Silent) => Some(Self::Portable),
-            // Its programs have no more rights than we, and another station finds no more.
-            (Self::NetworkManager, Failure::Denied | Failure::Refused) => None,
-            (Self::Supplicant, Failure::Missing | Failure::Denied | Failure::Unable) => Some(Self::Portable),
-            (Self::Supplicant, Failure::Refused | Failure::Silent) => None,
-            (Self::Portable, _) => None,
-        }
+/// The one after it; `None`: there is no other way.
+pub(crate) fn after(way: Way, failure: Failure) -> Option<Way> {
+    match (way, failure) {
+        // A station is let in where a P2P client is not: pitfalls of old versions, of drivers, of rights.
+        (Way::WifiDirect, _) => Some(Way::NetworkManager),
+        // It is not there, or leaves the adapter alone.
+        (Way::NetworkManager, Failure::Missing | Failure::Unable) => Some(Way::Supplicant),
+        (Way::NetworkManager, Failure::Silent) => Some(Way::Portable),
+        // Its programs have no more rights than we, and another station finds no more.
+        (Way::NetworkManager, Failure::Denied | Failure::Refused) => None,
+        (Way::Supplicant, Failure::Missing | Failure::Denied | Failure::Unable) => Some(Way::Portable),
+        (Way::Supplicant, Failure::Refused | Failure::Silent) => None,
+        (Way::Portable, _) => None,
     }
 }
 
@@ -76,7 +48,7 @@ mod tests {
 
     /// The ways taken when each fails as `fails` says.
     fn taken(fails: impl Fn(Way) -> Failure) -> Vec<Way> {
-        std::iter::successors(Some(Way::FIRST), |way| way.after(fails(*way)))
+        std::iter::successors(Some(FIRST), |way| after(*way, fails(*way)))
             .take(10)
             .collect()
     }
@@ -120,7 +92,7 @@ mod tests {
                     assert!(ways.len() <= 4);
                     // Who is not there says so at once.
                     let waits = ways.iter().filter(|way| !is_quick(**way, first, second, third));
-                    let wait: Duration = waits.map(|way| way.wait()).sum();
+                    let wait: Duration = waits.map(|way| wait(*way)).sum();
                     assert!(wait < berth_radio::conformance::ANSWER_WAIT, "{ways:?}");
                 }
             }

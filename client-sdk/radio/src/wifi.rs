@@ -6,14 +6,14 @@
 use std::net::SocketAddrV6;
 use std::time::Duration;
 
-use berth_radio::GroupCredentials;
+use berth_radio::{GroupCredentials, Joined};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zbus::{Connection, OwnedObjectPath};
 
 use crate::membership::Number;
-use crate::way::{Failure, Way};
+use crate::way::{self, Failure, Way};
 use crate::{dial, direct, kernel, network_manager, portable, station};
 
 /// Longest time that a joined interface has neither carrier nor address.
@@ -37,7 +37,11 @@ pub(crate) enum Order {
 
 #[derive(Debug)]
 pub(crate) enum Report {
-    Up { number: Number, owner: SocketAddrV6 },
+    Up {
+        number: Number,
+        joined: Joined,
+        owner: SocketAddrV6,
+    },
     Ended(Number),
     Down(Number),
 }
@@ -50,8 +54,8 @@ struct Undo {
     ways: Vec<Way>,
 }
 
-/// A group that is joined.
-struct Joined {
+/// Where a group is that is joined.
+struct Place {
     interface: String,
     owner: SocketAddrV6,
 }
@@ -87,8 +91,13 @@ pub(crate) async fn run(
             order = orders.recv() => { next = order; continue }
             joined = enter(bus.as_ref(), &credentials, &mut undo) => joined,
         };
-        if let Some(Joined { interface, owner }) = joined {
-            let _ = reports.send(Report::Up { number, owner }).await;
+        if let Some((joined, Place { interface, owner })) = joined {
+            let up = Report::Up {
+                number,
+                joined,
+                owner,
+            };
+            let _ = reports.send(up).await;
             tokio::select! {
                 order = orders.recv() => { next = order; continue }
                 () = ended(&interface) => info!(interface, "the group has ended by itself"),
@@ -101,26 +110,32 @@ pub(crate) async fn run(
     undo.clear(bus.as_ref()).await;
 }
 
-async fn enter(bus: Option<&Connection>, credentials: &GroupCredentials, undo: &mut Undo) -> Option<Joined> {
+async fn enter(
+    bus: Option<&Connection>,
+    credentials: &GroupCredentials,
+    undo: &mut Undo,
+) -> Option<(Joined, Place)> {
     if !is_sound(credentials) {
         warn!("a group's credentials are not as they must be");
         return None;
     }
-    let mut next = Some(Way::FIRST);
+    let mut failed = Vec::new();
+    let mut next = Some(way::FIRST);
     while let Some(way) = next {
         let began = Instant::now();
         undo.ways.push(way);
-        let tried = timeout(way.wait(), take(way, bus, credentials, undo)).await;
+        let tried = timeout(way::wait(way), take(way, bus, credentials, undo)).await;
         let seconds = began.elapsed().as_secs_f32();
         match tried.unwrap_or(Err(Failure::Silent)) {
-            Ok(joined) => {
-                info!(?way, seconds, joined.interface, "joined the group");
-                return Some(joined);
+            Ok(place) => {
+                info!(?way, seconds, place.interface, "joined the group");
+                return Some((Joined { way, failed }, place));
             }
             Err(failure) => {
                 info!(?way, seconds, ?failure, "not into the group this way");
                 undo.clear(bus).await;
-                next = way.after(failure);
+                failed.push((way, failure));
+                next = way::after(way, failure);
             }
         }
     }
@@ -132,7 +147,7 @@ async fn take(
     bus: Option<&Connection>,
     credentials: &GroupCredentials,
     undo: &mut Undo,
-) -> Result<Joined, Failure> {
+) -> Result<Place, Failure> {
     let mut interface = kernel::wifi_interface().ok_or(Failure::Missing)?;
     match way {
         Way::WifiDirect => {
@@ -156,7 +171,7 @@ async fn take(
     settled.await.map_err(|_| Failure::Unable)?;
     let index = kernel::index(&interface).map_err(|_| Failure::Refused)?;
     let owner = dial::owner(&credentials.endpoint, index).ok_or(Failure::Unable)?;
-    Ok(Joined { interface, owner })
+    Ok(Place { interface, owner })
 }
 
 /// Until the interface is down, or away, at two looks: a rekey is no end.

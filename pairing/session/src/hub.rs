@@ -343,7 +343,7 @@ impl HubSession {
             // What concerns laptops only.
             Event::Sighted { .. }
             | Event::ConnectFailed { .. }
-            | Event::Joined
+            | Event::Joined(_)
             | Event::JoinFailed
             | Event::Left
             | Event::StreamFailed => {}

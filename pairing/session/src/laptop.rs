@@ -290,7 +290,7 @@ impl LaptopSession {
                 self.ble = None;
                 self.disconnected(now, phase, out)
             }
-            (Phase::Joining { hub, offer, .. }, Event::Joined) => {
+            (Phase::Joining { hub, offer, .. }, Event::Joined(_)) => {
                 out.push(LaptopEffect::Radio(Command::Dial));
                 Ok(Phase::Dialing {
                     hub,

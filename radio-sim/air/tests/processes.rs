@@ -15,7 +15,7 @@ use std::process::{Child, Command as Process, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use berth_net::AirRadio;
-use berth_radio::{Command, Event, Radio, StreamId};
+use berth_radio::{Command, Event, Joined, Radio, StreamId};
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -121,7 +121,7 @@ fn link(hub: &mut AnyRadio, laptop: &mut AnyRadio) -> (StreamId, StreamId) {
         _ => None,
     });
     laptop.command(Command::Join { credentials });
-    expect(laptop, &Event::Joined);
+    expect(laptop, &Event::Joined(Joined::DIRECTLY));
     laptop.command(Command::Dial);
     let opened = |event| match event {
         Event::StreamOpened { stream } => Some(stream),

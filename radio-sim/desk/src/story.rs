@@ -275,7 +275,12 @@ impl Story<'_> {
     }
 
     fn tell_visit(&mut self, left: Left, seconds: f64, backup: f64, counts: [u64; 2]) -> Result<Visited> {
-        let (Left { ended, bytes_sent }, [acknowledged, restorable]) = (left, counts);
+        let (
+            Left {
+                ended, bytes_sent, ..
+            },
+            [acknowledged, restorable],
+        ) = (left, counts);
         match ended.visit {
             Some(Ok(summary)) => {
                 let not_read = summary.not_read_count;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use berth_net::{DriverRadio, OpenError, Teller, Word, Words};
 use berth_radio::conformance::{Bench, Held, PROMISES, Role};
-use berth_radio::{Address, Command, Event, GroupCredentials, Radio};
+use berth_radio::{Address, Command, Event, GroupCredentials, Joined, Radio};
 use lab::{SILENCE, expect, local, opened, pick, real_clock};
 
 /// Where the group that is up listens.
@@ -87,7 +87,7 @@ fn hub(teller: &Teller, group: &Group, command: Command) {
 
 fn laptop(teller: &Teller, group: &Group, command: Command) {
     match command {
-        Command::Join { .. } => teller.tell(Event::Joined),
+        Command::Join { .. } => teller.tell(Event::Joined(Joined::DIRECTLY)),
         Command::Dial => {
             let address = group.lock().unwrap().unwrap();
             teller.open(TcpStream::connect(address).unwrap(), Arc::default());
@@ -124,7 +124,7 @@ fn the_streams_of_a_group_are_told_as_closed_before_the_group_is() {
         _ => None,
     });
     laptop.command(Command::Join { credentials });
-    expect(&mut laptop, &Event::Joined);
+    expect(&mut laptop, &Event::Joined(Joined::DIRECTLY));
     let mut streams = Vec::new();
     for _ in 0..3 {
         laptop.command(Command::Dial);

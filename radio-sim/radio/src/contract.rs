@@ -56,6 +56,53 @@ impl std::fmt::Debug for GroupCredentials {
     }
 }
 
+/// A way into a group, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// As P2P client beside the present network, through wpa_supplicant.
+    WifiDirect,
+    /// As a station, through NetworkManager.
+    NetworkManager,
+    /// As a station, through wpa_supplicant where that runs alone.
+    Supplicant,
+    /// As a station, through whatever the platform has (`wifi-rs`).
+    Portable,
+}
+
+/// Why a way did not lead there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WayFailure {
+    /// The service is not there.
+    Missing,
+    /// This user may not use it.
+    Denied,
+    /// Service or adapter can't do it, or not on this adapter.
+    Unable,
+    /// It tried, and did not find the group or was not let in.
+    Refused,
+    /// No answer in time.
+    Silent,
+}
+
+/// How a laptop got into a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The way that led there.
+    pub way: Way,
+    /// Better ones that did not; each way once at the most.
+    pub failed: Vec<(Way, WayFailure)>,
+}
+
+impl Joined {
+    /// The best way, at once.
+    pub const DIRECTLY: Self = Self {
+        way: Way::WifiDirect,
+        failed: Vec::new(),
+    };
+}
+
 /// What a machine asks of its radio.
 ///
 /// Every command is answered by an event or by nothing: the caller keeps a deadline. What the radio can't do now
@@ -192,7 +239,7 @@ pub enum Event {
     /// Hub: the group has ended, asked for or not.
     GroupStopped,
     /// Laptop: in the group.
-    Joined,
+    Joined(Joined),
     /// Laptop: not in the group.
     JoinFailed,
     /// Laptop: out of the group, asked for or not.

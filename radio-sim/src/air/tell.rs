@@ -107,9 +107,9 @@ pub(super) fn tell_event(trace: &mut Trace, now: Time, name: &str, event: &Event
         Event::StreamClosed { stream } => {
             trace.line(now, name, '<', format_args!("stream {} closed", stream.0));
         }
+        Event::Joined(_) => trace.line(now, name, '<', format_args!("Joined")),
         Event::GroupFailed
         | Event::GroupStopped
-        | Event::Joined
         | Event::JoinFailed
         | Event::Left
         | Event::StreamFailed

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_radio::{Address, Event, GroupCredentials, StreamId, Time};
+use berth_radio::{Address, Event, GroupCredentials, Joined, StreamId, Time};
 
 use super::Air;
 use super::agenda::Action;
@@ -187,7 +187,7 @@ impl Air {
                 apart: false,
             };
         }
-        self.emit(port, Event::Joined);
+        self.emit(port, Event::Joined(Joined::DIRECTLY));
     }
 
     pub(super) fn leave(&mut self, port: PortId) {

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use berth_radio::{Address, Command, ConnId, Event, GroupCredentials, STREAM_WINDOW_BYTES, StreamId, Time};
+use berth_radio::{
+    Address, Command, ConnId, Event, GroupCredentials, Joined, STREAM_WINDOW_BYTES, StreamId, Time,
+};
 use berth_radio_sim::{Air, Faults, PortId, Profile, TraceTo};
 use bytes::Bytes;
 
@@ -68,7 +70,7 @@ impl Lab {
                 credentials: lab.credentials(),
             },
         );
-        lab.run_until(|lab| lab.events(lab.laptop).contains(&Event::Joined));
+        lab.run_until(|lab| lab.events(lab.laptop).contains(&Event::Joined(Joined::DIRECTLY)));
         lab.command(lab.laptop, Command::Dial);
         lab.run_until(|lab| lab.seen[&lab.laptop].stream.is_some());
         lab.clear();

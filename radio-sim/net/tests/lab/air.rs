@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 
 use berth_net::{AirError, AirRadio, AirServer};
-use berth_radio::{Command, Event, Radio, StreamId};
+use berth_radio::{Command, Event, Joined, Radio, StreamId};
 use berth_radio_sim::{Air, SharedAir};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -46,7 +46,7 @@ pub(crate) fn stream(hub: &mut impl Radio, laptop: &mut impl Radio) -> (StreamId
         _ => None,
     });
     laptop.command(Command::Join { credentials });
-    super::expect(laptop, &Event::Joined);
+    super::expect(laptop, &Event::Joined(Joined::DIRECTLY));
     laptop.command(Command::Dial);
     let at_laptop = opened(laptop);
     (opened(hub), at_laptop)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use berth_net::{NetRadio, NoRadio};
 use berth_radio::{
-    Address, Command, Event, GroupCredentials, Radio, STREAM_WINDOW_BYTES, StreamId, Time, Waker,
+    Address, Command, Event, GroupCredentials, Joined, Radio, STREAM_WINDOW_BYTES, StreamId, Time, Waker,
 };
 use bytes::Bytes;
 
@@ -54,7 +54,7 @@ impl Radio for Agreeing {
                     device: Address(0x0200_0000_0001),
                 },
             }),
-            Command::Join { .. } => self.told.push_back(Event::Joined),
+            Command::Join { .. } => self.told.push_back(Event::Joined(Joined::DIRECTLY)),
             // Stands for an adapter that is pulled out.
             Command::StopGroup => self.told.push_back(Event::AdapterGone),
             other => self.rest.command(other),

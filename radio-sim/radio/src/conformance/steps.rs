@@ -214,7 +214,7 @@ pub(super) fn try_join(bench: &mut dyn Bench, credentials: &GroupCredentials) ->
         },
     );
     await_event(bench, Role::Laptop, "an answer to Join", |event| match event {
-        Event::Joined => Some(true),
+        Event::Joined(_) => Some(true),
         Event::JoinFailed => Some(false),
         _ => None,
     })
