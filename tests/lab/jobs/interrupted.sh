@@ -24,6 +24,7 @@ if [ "$BOOT" = 1 ]; then
     new_file 40
     backup_begins
     fact "a backup has begun" within 60 acknowledged 1
+    fact "hub and laptop are in a group" both_are_in_a_group
     if [ "$1" = power ]; then
         fact "the laptop stays as it is" keep_lap
         power_cut
