@@ -156,6 +156,19 @@ fn restic_restores_what_came_over_a_network_without_any_radio() {
 }
 
 #[test]
+fn a_laptop_in_the_hubs_lan_is_backed_up_there_and_no_group_is_opened() {
+    let mut office = Office::new();
+    office.start_air("perfect");
+    office.start_hub(&["--listen", "127.0.0.1:0"]);
+    let laptop = laptop(&office, "ada", 9, 1_000_000);
+    let summary = laptop.back_up();
+    assert_eq!(summary["kind"], "complete", "{summary}");
+    let trace = office.air(&["trace"]).to_string();
+    assert!(trace.contains("ada > connect"), "{trace}");
+    assert!(!trace.contains("StartGroup"), "{trace}");
+}
+
+#[test]
 fn laptops_of_the_same_name_and_of_odd_names_are_kept_apart() {
     let mut office = Office::new();
     office.start_hub(&["--listen", "127.0.0.1:0"]);

@@ -6,6 +6,7 @@
 //! thread, and what the hub itself waits for: an idle hub has no timer but the beacon's.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -138,6 +139,16 @@ pub struct Beat<'a> {
     pub call: &'a mut dyn FnMut(),
 }
 
+/// What [`drive`] calls on its thread: each must return at once.
+pub struct Program<'a> {
+    /// With what happens.
+    pub tell: &'a mut dyn FnMut(HubEvent),
+    /// For each laptop that comes: where the hub takes streams in networks that are there already.
+    pub lan: &'a mut dyn FnMut() -> Vec<SocketAddr>,
+    /// For a watchdog, if there is one.
+    pub beat: Option<Beat<'a>>,
+}
+
 /// How [`drive`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -148,15 +159,14 @@ pub struct Stopped {
 
 /// Runs a hub until it is told to stop, and then for [`STOP_MAX`] at the most.
 ///
-/// `begun` is what [`Hub::new`] asked for. `tell` is called on this thread with what happens: it must return at once.
+/// `begun` is what [`Hub::new`] asked for.
 pub fn drive(
     radio: &mut dyn Radio,
     mut hub: Hub,
     begun: Vec<HubOutput>,
     inbox: &Inbox,
     wall_ns: &Clock,
-    tell: &mut dyn FnMut(HubEvent),
-    mut beat: Option<Beat<'_>>,
+    Program { tell, lan, mut beat }: Program<'_>,
 ) -> Stopped {
     let mut out = begun;
     let mut beat_at = beat.as_ref().map(|_| radio.now());
@@ -187,6 +197,9 @@ pub fn drive(
         let event = radio.event(due.unwrap_or(now + WAIT_MAX));
         let (now, wall_ns) = (radio.now(), wall_ns());
         if let Some(event) = event {
+            if matches!(event, Event::Connected { .. }) {
+                hub.handle(now, wall_ns, HubInput::Lan(lan()), &mut out);
+            }
             hub.handle(now, wall_ns, HubInput::Radio(event), &mut out);
         }
         hub.stores_done(now, wall_ns, &mut out);

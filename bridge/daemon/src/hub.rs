@@ -187,6 +187,7 @@ impl Hub {
                 }
             }
             HubInput::Radio(_)
+            | HubInput::Lan(_)
             | HubInput::Frame { .. }
             | HubInput::Hold { .. }
             | HubInput::Resume { .. }

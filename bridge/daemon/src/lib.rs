@@ -10,7 +10,7 @@ mod hub;
 mod store;
 mod visit;
 
-pub use drive::{Beat, HubGone, Inbox, Orders, STOP_MAX, Stopped, Turn, drive, orders};
+pub use drive::{Beat, HubGone, Inbox, Orders, Program, STOP_MAX, Stopped, Turn, drive, orders};
 pub use forwarding::{
     ForwardFailure, ForwardNews, ForwardStatus, Forwarded, Forwarding, ForwardingParts, Monotonic,
     OpenUpstream, RETRY_MAX, RETRY_MIN, VISITS_WAIT_MAX,

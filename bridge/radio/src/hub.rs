@@ -177,6 +177,7 @@ impl Hub {
             | Command::Join { .. }
             | Command::Leave
             | Command::Dial
+            | Command::Reach { .. }
             | Command::Write { .. }
             | Command::Hold { .. }
             | Command::Resume { .. }

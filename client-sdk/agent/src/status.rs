@@ -141,6 +141,8 @@ fn show_hub(hub: &HubRecord, is_visiting: bool) {
         }
         if let Some(joined) = &visit.joined {
             line("  the way", way_words(joined));
+        } else if visit.steps.needed_no_group() {
+            line("  the way", "the network that both were on".to_owned());
         }
         if !matches!(visit.end, VisitEnd::Complete) && visit.bytes_changed > 0 {
             line(

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What is reached one after the other. Over a network that is there, without radio, only the last two are.
+/// What is reached one after the other. Without radio, only the last two are; over a network that both are on, all but
+/// the group and joining it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VisitStep {
@@ -61,6 +62,13 @@ impl Steps {
             .push((step, u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));
     }
 
+    /// Hub and laptop met by Bluetooth, and the link came over a network that both were on already.
+    #[must_use]
+    pub fn needed_no_group(&self) -> bool {
+        let has = |step| self.0.iter().any(|(reached, _)| *reached == step);
+        has(VisitStep::Found) && has(VisitStep::Link) && !has(VisitStep::Group)
+    }
+
     /// For a person: how long each took; empty where none was reached.
     #[must_use]
     pub fn words(&self) -> String {
@@ -95,6 +103,15 @@ mod tests {
             steps.reached(*step, Duration::from_millis(*after_ms));
         }
         steps
+    }
+
+    #[test]
+    fn a_visit_needed_no_group_if_it_began_in_the_air_and_got_its_link_without_one() {
+        let (found, group, link) = (VisitStep::Found, VisitStep::Group, VisitStep::Link);
+        assert!(steps(&[(found, 1), (link, 2)]).needed_no_group());
+        assert!(!steps(&[(found, 1), (group, 2), (link, 3)]).needed_no_group());
+        assert!(!steps(&[(found, 1)]).needed_no_group());
+        assert!(!steps(&[(link, 1)]).needed_no_group());
     }
 
     #[test]

@@ -170,8 +170,9 @@ impl Laptop {
             Command::Join { credentials } => self.membership(membership::Input::Join(credentials)).await,
             Command::Leave => self.membership(membership::Input::Leave).await,
             Command::Dial => self.membership(membership::Input::Dial).await,
-            // A hub's, and those of streams, which are carried out elsewhere.
-            Command::Advertise { .. }
+            // A hub's, and those of streams and of other networks, which are carried out elsewhere.
+            Command::Reach { .. }
+            | Command::Advertise { .. }
             | Command::StopAdvertising
             | Command::StartGroup
             | Command::StopGroup

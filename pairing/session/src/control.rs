@@ -1,6 +1,7 @@
 //! What laptop and hub say to each other over BLE once the session's channel stands: where the link is, and goodbye.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use berth_pairing::{BLE_MESSAGE_SIZE_BYTES_MAX, LinkToken};
 use berth_radio::GroupCredentials;
@@ -15,11 +16,15 @@ pub(crate) enum FromLaptop {
     KeepAlive,
     /// The laptop leaves: what follows is an end, not a cut.
     Leaving,
+    /// The hub can't be reached as [`FromHub::Lan`] says: the laptop waits for an offer.
+    NoLan,
 }
 
 /// Hub to laptop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromHub {
+    /// The link may be had over a network that both are on; only after [`FromLaptop::NoLan`] there is an offer.
+    Lan(Lan),
     /// Where the link is.
     Offer(Offer),
     /// No link can be opened now.
@@ -34,6 +39,15 @@ pub(crate) struct Offer {
     /// The group to join.
     pub(crate) credentials: GroupCredentials,
     /// Single use; with the hash of this session's handshake it makes the psk of the link's handshake.
+    pub(crate) token: Secret,
+}
+
+/// Where the hub listens in networks that are there already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lan {
+    /// At most [`berth_radio::ENDPOINTS_MAX`] are tried.
+    pub(crate) endpoints: Vec<SocketAddr>,
+    /// As in [`Offer`].
     pub(crate) token: Secret,
 }
 

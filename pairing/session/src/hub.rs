@@ -10,11 +10,12 @@ mod gate;
 mod links;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use berth_pairing::{
     BeaconKey, Beacons, DeviceId, HubLink, PairingCode, Peer, TrustError, TrustList, Window,
 };
-use berth_radio::{Command, ConnId, Event, GroupCredentials, StreamId, Time};
+use berth_radio::{Command, ConnId, ENDPOINTS_MAX, Event, GroupCredentials, StreamId, Time};
 use bytes::{Bytes, BytesMut};
 
 pub use contract::{HubEffect, HubInput, HubSetup, SessionId};
@@ -44,6 +45,7 @@ pub struct HubSession {
     closing: BTreeMap<StreamId, Time>,
     awaited: Vec<Awaited>,
     group: Group,
+    lan: Vec<SocketAddr>,
     next_session: u64,
 }
 
@@ -63,6 +65,8 @@ enum Phase {
         /// Told with the handshake's answer; not known yet to have been read.
         told: Option<BeaconKey>,
         leaving: bool,
+        /// It was told how to reach the hub over the LAN, and has not said that it can't.
+        tries_lan: bool,
         /// Until when; `None` once it has its answer.
         wants_link: Option<Time>,
     },
@@ -74,7 +78,17 @@ struct Awaited {
     /// As in [`Phase::Admitted`].
     told: Option<BeaconKey>,
     link: HubLink,
+    medium: Medium,
     until: Time,
+}
+
+/// Over what a stream comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    /// The group.
+    Group,
+    /// A network that was there already.
+    Lan,
 }
 
 enum Stream {
@@ -91,8 +105,7 @@ struct Up {
     session: SessionId,
     laptop: Peer,
     link: Link,
-    /// Over a network that was there already: no part of the group.
-    is_direct: bool,
+    medium: Medium,
     /// As in [`Phase::Admitted`].
     told: Option<BeaconKey>,
     leaving: bool,
@@ -142,6 +155,7 @@ impl HubSession {
             closing: BTreeMap::new(),
             awaited: Vec::new(),
             group: Group::Off,
+            lan: Vec::new(),
             next_session: 1,
         };
         session.advertise(now, wall_ns, out);
@@ -266,6 +280,10 @@ impl HubSession {
     pub fn handle(&mut self, now: Time, wall_ns: i64, input: HubInput, out: &mut Vec<HubEffect>) {
         match input {
             HubInput::Radio(event) => self.event(now, wall_ns, event, out),
+            HubInput::Lan(mut endpoints) => {
+                endpoints.truncate(ENDPOINTS_MAX);
+                self.lan = endpoints;
+            }
             HubInput::Tick => self.tick(now, wall_ns, out),
             HubInput::Frame { session, frame } => self.send(now, session, &frame, out),
             HubInput::Hold { session } => {

@@ -23,7 +23,7 @@ pub use end::{LaptopEnd, Obstacle};
 
 use crate::DIAL_MAX;
 use crate::ble::{Ble, Broken};
-use crate::control::{FromLaptop, Offer};
+use crate::control::{FromLaptop, Offer, Secret};
 use crate::link::Link;
 use direct::Direct;
 
@@ -81,6 +81,12 @@ enum Phase {
         hub: Peer,
         until: Time,
     },
+    /// A stream over the LAN is asked for.
+    Reaching {
+        hub: Peer,
+        token: Secret,
+        until: Time,
+    },
     Joining {
         hub: Peer,
         offer: Box<Offer>,
@@ -91,13 +97,7 @@ enum Phase {
         offer: Box<Offer>,
         until: Time,
     },
-    Securing {
-        hub: Peer,
-        stream: StreamId,
-        handshake: Box<pairing::LaptopLink>,
-        arrived: BytesMut,
-        until: Time,
-    },
+    Securing(Securing),
     Up {
         link: Box<Link>,
     },
@@ -108,6 +108,15 @@ enum Phase {
         until: Time,
     },
     Over,
+}
+
+/// A stream whose handshake is under way.
+struct Securing {
+    hub: Peer,
+    stream: StreamId,
+    handshake: Box<pairing::LaptopLink>,
+    arrived: BytesMut,
+    until: Time,
 }
 
 /// Why a phase cannot go on.
@@ -189,10 +198,11 @@ impl LaptopSession {
             Phase::Pairing { .. } | Phase::Paired { .. } | Phase::Proving { .. } => {
                 Some(LaptopStep::Connected)
             }
-            Phase::Awaiting { .. } => Some(LaptopStep::Proved),
+            Phase::Awaiting { .. } | Phase::Reaching { .. } => Some(LaptopStep::Proved),
             Phase::Joining { .. } => Some(LaptopStep::Offered),
             Phase::Dialing { .. } => Some(LaptopStep::Joined),
-            Phase::Securing { .. } if self.direct.is_none() => Some(LaptopStep::Joined),
+            Phase::Securing { .. } if self.radio.network => Some(LaptopStep::Joined),
+            Phase::Securing { .. } if self.direct.is_none() => Some(LaptopStep::Proved),
             Phase::Up { .. } => Some(LaptopStep::Up),
             Phase::Seeking
             | Phase::Calling { .. }
@@ -214,9 +224,10 @@ impl LaptopSession {
             | Phase::Paired { until, .. }
             | Phase::Proving { until, .. }
             | Phase::Awaiting { until, .. }
+            | Phase::Reaching { until, .. }
             | Phase::Joining { until, .. }
             | Phase::Dialing { until, .. }
-            | Phase::Securing { until, .. }
+            | Phase::Securing(Securing { until, .. })
             | Phase::Leaving { until }
             | Phase::Resting { until } => Some(*until),
             Phase::Up { .. } | Phase::Over => None,
@@ -290,6 +301,10 @@ impl LaptopSession {
                 self.ble = None;
                 self.disconnected(now, phase, out)
             }
+            (Phase::Reaching { hub, token, until }, Event::StreamOpened { stream }) => {
+                self.opened(hub, &token, stream, until, out)
+            }
+            (Phase::Reaching { hub, .. }, Event::StreamFailed) => self.without_lan(now, hub, out),
             (Phase::Joining { hub, offer, .. }, Event::Joined(_)) => {
                 out.push(LaptopEffect::Radio(Command::Dial));
                 Ok(Phase::Dialing {
@@ -300,32 +315,27 @@ impl LaptopSession {
             }
             (Phase::Joining { .. }, Event::JoinFailed | Event::Left) => Err(Failure::Again(Obstacle::Join)),
             (Phase::Dialing { hub, offer, until }, Event::StreamOpened { stream }) => {
-                self.opened(hub, &offer, stream, until, out)
+                self.opened(hub, &offer.token, stream, until, out)
             }
             (Phase::Dialing { .. }, Event::StreamFailed | Event::Left) => {
                 Err(Failure::Again(Obstacle::Stream))
             }
-            (
-                Phase::Securing {
-                    hub,
-                    stream,
-                    handshake,
-                    mut arrived,
-                    until,
-                },
-                Event::Read { stream: from, piece },
-            ) if from == stream => {
-                arrived.extend_from_slice(&piece);
-                Self::secured(hub, stream, handshake, arrived, until, out)
+            (Phase::Securing(mut securing), Event::Read { stream, piece }) if stream == securing.stream => {
+                securing.arrived.extend_from_slice(&piece);
+                self.secured(now, securing, out)
             }
-            (Phase::Securing { stream, .. }, Event::StreamClosed { stream: closed }) if closed == stream => {
-                Err(Failure::Again(Obstacle::Stream))
+            (Phase::Securing(securing), Event::StreamClosed { stream }) if stream == securing.stream => {
+                self.no_link_there(now, securing.hub, out)
             }
-            (Phase::Up { .. }, Event::Left) => {
+            (Phase::Up { .. }, Event::Left) if self.radio.network => {
                 self.radio.network = false;
                 Err(Failure::end(LaptopEnd::Cut))
             }
-            (Phase::Up { .. }, Event::AdapterGone) => Err(Failure::end(LaptopEnd::Cut)),
+            (Phase::Up { .. }, Event::AdapterGone) if self.radio.network => Err(Failure::end(LaptopEnd::Cut)),
+            (phase @ Phase::Up { .. }, Event::AdapterGone) => {
+                self.ble = None;
+                Ok(phase)
+            }
             (Phase::Up { link }, event) => linked(link, event, out),
             (
                 phase @ (Phase::Resting { .. } | Phase::Paired { .. } | Phase::Leaving { .. }),
@@ -392,9 +402,9 @@ impl LaptopSession {
             }
             Phase::Awaiting { until, .. } if now >= until => Err(Failure::Again(Obstacle::NoGroup)),
             Phase::Joining { until, .. } if now >= until => Err(Failure::Again(Obstacle::Join)),
-            Phase::Dialing { until, .. } | Phase::Securing { until, .. } if now >= until => {
-                Err(Failure::Again(Obstacle::Stream))
-            }
+            Phase::Reaching { hub, until, .. } if now >= until => self.without_lan(now, hub, out),
+            Phase::Dialing { until, .. } if now >= until => Err(Failure::Again(Obstacle::Stream)),
+            Phase::Securing(securing) if now >= securing.until => self.no_link_there(now, securing.hub, out),
             Phase::Resting { until } if now >= until && self.direct.is_some() => Ok(self.call(now, out)),
             Phase::Resting { until } if now >= until => Ok(self.seek(out)),
             phase => Ok(phase),

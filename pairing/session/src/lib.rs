@@ -3,8 +3,9 @@
 //! Place: [`berth_radio::Event`] -> [`LaptopSession`] / [`HubSession`] -> [`berth_radio::Command`]; above them, frames of
 //! `berth-wire` in and out.
 //! ```text
-//! beacon heard -> GATT connection -> session handshake (IK) -> Offer, sealed, over BLE
-//!              -> group joined -> stream -> link handshake (NNpsk0) -> frames
+//! beacon heard -> GATT connection -> session handshake (IK)
+//!              -> Lan, sealed, over BLE -> stream -> link handshake (NNpsk0) -> frames, or else
+//!              -> Offer, sealed, over BLE -> group joined -> stream -> link handshake (NNpsk0) -> frames
 //! ```
 //! Direct, over a network that is already there: stream -> session handshake (IK) or pairing -> frames.
 //! The BLE connection stays: keep-alives and "I am leaving" go over it, so that a hub knows a cut from an end.
@@ -33,6 +34,9 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(12);
 
 /// Opening a GATT connection takes 0.3 s (measured with BlueZ); beyond this it will not come.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// From the session to a link over a network that is already there: it answers at once, or it will not.
+pub const LAN_MAX: Duration = Duration::from_secs(2);
 
 /// From the session to the hub's offer: a group is up in 2 to 6 s.
 pub const OFFER_MAX: Duration = Duration::from_secs(20);

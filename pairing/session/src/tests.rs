@@ -4,6 +4,7 @@ mod desk;
 mod direct;
 mod group;
 mod hostile;
+mod lan;
 mod pipes;
 
 use berth_pairing::{Name, PairingCode};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use berth_bridge::{FolderUpstream, Journal, Opened, SetRecord, Spool, Upstream};
 use berth_daemon::{
-    ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders, StoreThreads,
-    Stores, drive,
+    ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders, Program,
+    StoreThreads, Stores, drive,
 };
 use berth_pairing::{Identity, Name, TrustList, fast_aes};
 use berth_radio::Radio;
@@ -137,8 +137,11 @@ pub(crate) fn run(
         begun,
         &inbox,
         &(Arc::new(wall_ns) as berth_daemon::Clock),
-        &mut |event| desk.heard(event),
-        None,
+        Program {
+            tell: &mut |event| desk.heard(event),
+            lan: &mut Vec::new,
+            beat: None,
+        },
     );
     desk.forwarding.stop(FORWARDING_STOP_MAX);
     desk.errands().failed.take().map_or(Ok(()), Err)

@@ -20,7 +20,7 @@ mod words;
 pub use air::*;
 pub use driver::{DriverRadio, Teller};
 pub use none::NoRadio;
-pub use radio::{ACCEPTED_MAX, DIAL_WAIT, NetError, NetRadio, TCP_STREAMS_FROM};
+pub use radio::{ACCEPTED_MAX, DIAL_WAIT, NetError, NetRadio, TCP_STREAMS_FROM, endpoints};
 pub use spec::{NoSuchRadio, RadioSpec};
 pub use stream::{CLOSE_WAIT, READ_AHEAD_BYTES};
 pub use thread::OpenError;

@@ -35,7 +35,7 @@ impl Radio for NoRadio {
             Command::Connect { peer } => Event::ConnectFailed { peer },
             Command::StartGroup => Event::GroupFailed,
             Command::Join { .. } => Event::JoinFailed,
-            Command::Dial => Event::StreamFailed,
+            Command::Dial | Command::Reach { .. } => Event::StreamFailed,
             Command::Advertise { .. }
             | Command::StopAdvertising
             | Command::Scan

@@ -24,6 +24,12 @@ pub const ACCEPTED_MAX: usize = 64;
 /// Longest time from [`Command::Dial`] to its answer, name lookup included.
 pub const DIAL_WAIT: Duration = Duration::from_secs(10);
 
+/// The same for [`Command::Reach`]: in a LAN whoever is there answers in milliseconds.
+const REACH_WAIT: Duration = Duration::from_secs(1);
+
+/// How wpa_supplicant names the interfaces of Wi-Fi Direct groups.
+const GROUP_INTERFACES: &str = "p2p-";
+
 /// Dials under way, also those that nobody waits for any more: a name server may answer late. More fail at once.
 const DIALS_MAX: usize = 4;
 
@@ -64,15 +70,17 @@ impl NetError {
 /// A radio that has streams over TCP beside those of the radio inside.
 ///
 /// With [`Self::listen`] each connection that comes is a stream that opens by itself. With [`Self::via`]
-/// [`Command::Dial`] connects there, whatever group the radio inside is in. Everything else is the inner radio's: its
-/// [`Event::AdapterGone`] leaves streams over TCP alone, which need no adapter.
+/// [`Command::Dial`] connects there, whatever group the radio inside is in. [`Command::Reach`] connects over TCP in any
+/// case. Everything else is the inner radio's: its [`Event::AdapterGone`] leaves streams over TCP alone, which need no
+/// adapter.
 ///
 /// Dropping it waits for what was written to leave, 3 s at the most.
 pub struct NetRadio {
     both: Both<Box<dyn Radio + Send>>,
     ids: Arc<AtomicU32>,
     listening: Option<Listening>,
-    via: Option<Via>,
+    via: Option<Arc<str>>,
+    dials: Dials,
 }
 
 struct Listening {
@@ -82,9 +90,9 @@ struct Listening {
     thread: Option<JoinHandle<()>>,
 }
 
-struct Via {
-    address: Arc<str>,
-    /// Who waits for an answer, and until when; the oldest first.
+#[derive(Default)]
+struct Dials {
+    /// Who waits for an answer, and until when.
     waiting: Arc<Mutex<Vec<(u64, Time)>>>,
     dialled: u64,
     /// Held by each dial's thread.
@@ -108,6 +116,7 @@ impl NetRadio {
             ids: Arc::new(AtomicU32::new(TCP_STREAMS_FROM)),
             listening: None,
             via: None,
+            dials: Dials::default(),
         }
     }
 
@@ -137,28 +146,30 @@ impl NetRadio {
         if !port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
             return Err(NetError::NoAddress(address.to_owned()));
         }
-        self.via = Some(Via {
-            address: address.into(),
-            waiting: Arc::default(),
-            dialled: 0,
-            ticket: Arc::default(),
-        });
+        self.via = Some(address.into());
         Ok(())
     }
 
     /// Answers dials whose time is up; when the next one's is.
     fn dials_due(&mut self) -> Option<Time> {
-        let via = self.via.as_mut()?;
-        let mut waiting = lock(&via.waiting);
+        let mut waiting = lock(&self.dials.waiting);
         let now = self.both.inner.now();
-        let due = waiting.iter().take_while(|(_, until)| *until <= now).count();
+        let before = waiting.len();
+        waiting.retain(|(_, until)| now < *until);
+        let due = before - waiting.len();
         if due > 0 {
-            waiting.drain(..due);
             self.both
                 .inbox
                 .with(|state| (0..due).for_each(|_| state.put(Event::StreamFailed)));
         }
-        waiting.first().map(|(_, until)| *until)
+        waiting.iter().map(|(_, until)| *until).min()
+    }
+
+    fn dial(&mut self, wait: Duration, connect: impl FnOnce() -> Option<TcpStream> + Send + 'static) {
+        let until = self.both.inner.now().saturating_add(wait);
+        if !self.dials.begin(until, connect, &self.both.inbox, &self.ids) {
+            self.both.inbox.with(|state| state.put(Event::StreamFailed));
+        }
     }
 }
 
@@ -225,23 +236,25 @@ impl Drop for Listening {
     }
 }
 
-impl Via {
+impl Dials {
     /// Connects on a thread of its own. `false`: it can't even try.
-    fn dial(&mut self, now: Time, inbox: &Arc<Inbox>, ids: &Arc<AtomicU32>) -> bool {
+    fn begin(
+        &mut self,
+        until: Time,
+        connect: impl FnOnce() -> Option<TcpStream> + Send + 'static,
+        inbox: &Arc<Inbox>,
+        ids: &Arc<AtomicU32>,
+    ) -> bool {
         if Arc::strong_count(&self.ticket) > DIALS_MAX {
             return false;
         }
         self.dialled += 1;
         let number = self.dialled;
-        let (address, waiting, ticket) = (
-            Arc::clone(&self.address),
-            Arc::clone(&self.waiting),
-            Arc::clone(&self.ticket),
-        );
+        let (waiting, ticket) = (Arc::clone(&self.waiting), Arc::clone(&self.ticket));
         let (inbox, ids) = (Arc::clone(inbox), Arc::clone(ids));
-        lock(&self.waiting).push((number, now.saturating_add(DIAL_WAIT)));
+        lock(&self.waiting).push((number, until));
         let started = thread::Builder::new().name("dial".into()).spawn(move || {
-            let socket = connect(&address);
+            let socket = connect();
             let is_wanted = {
                 let mut waiting = lock(&waiting);
                 let at = waiting.iter().position(|(it, _)| *it == number);
@@ -264,10 +277,27 @@ impl Via {
     }
 }
 
-/// The first of the name's addresses that answers.
-fn connect(address: &str) -> Option<TcpStream> {
-    let mut addresses = address.to_socket_addrs().ok()?;
-    let socket = addresses.find_map(|address| TcpStream::connect_timeout(&address, DIAL_WAIT).ok())?;
+/// Where others can reach what listens at `listening`: there, or for "any" at the addresses that this computer has now.
+/// Not those that need a zone (link-local), and not those of Wi-Fi Direct groups, to which there is a way of its own.
+#[must_use]
+pub fn endpoints(listening: SocketAddr) -> Vec<SocketAddr> {
+    if !listening.ip().is_unspecified() {
+        return vec![listening];
+    }
+    // What can't be listed can't be told.
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces
+        .into_iter()
+        .filter(|it| !it.is_loopback() && !it.is_link_local() && !it.name.starts_with(GROUP_INTERFACES))
+        .map(|it| it.ip())
+        .filter(|address| listening.is_ipv6() || address.is_ipv4())
+        .map(|address| SocketAddr::new(address, listening.port()))
+        .collect()
+}
+
+/// The first of these addresses that answers.
+fn connect(mut addresses: impl Iterator<Item = SocketAddr>, wait: Duration) -> Option<TcpStream> {
+    let socket = addresses.find_map(|address| TcpStream::connect_timeout(&address, wait).ok())?;
     // Where nobody listens at a port of this computer, a connection may meet itself.
     (socket.local_addr().ok() != socket.peer_addr().ok()).then_some(socket)
 }
@@ -276,14 +306,14 @@ impl Radio for NetRadio {
     fn command(&mut self, command: Command) {
         match command {
             Command::Dial if self.via.is_some() => {
-                let now = self.both.inner.now();
-                let dialled = self
-                    .via
-                    .as_mut()
-                    .is_some_and(|via| via.dial(now, &self.both.inbox, &self.ids));
-                if !dialled {
-                    self.both.inbox.with(|state| state.put(Event::StreamFailed));
-                }
+                let via = self.via.clone();
+                self.dial(DIAL_WAIT, move || {
+                    connect(via?.to_socket_addrs().ok()?, DIAL_WAIT)
+                });
+            }
+            Command::Reach { endpoints } => {
+                let each = REACH_WAIT / endpoints.len().max(1) as u32;
+                self.dial(REACH_WAIT, move || connect(endpoints.into_iter(), each));
             }
             Command::Write { stream, piece } if stream.0 >= TCP_STREAMS_FROM => {
                 self.both.inbox.write(stream, piece)

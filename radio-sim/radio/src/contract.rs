@@ -1,5 +1,6 @@
 //! Commands, events and their limits.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub const BEACON_SIZE_BYTES: usize = 20;
 
 /// Largest GATT frame: the longest attribute value (Bluetooth Core 5.3, Vol 3, Part F, 3.2.9), 512 bytes.
 pub const GATT_FRAME_SIZE_BYTES_MAX: usize = 512;
+
+/// Most endpoints in one [`Command::Reach`]: a computer has a few addresses.
+pub const ENDPOINTS_MAX: usize = 8;
 
 /// Largest piece handed to a stream in one command.
 pub const STREAM_PIECE_SIZE_BYTES_MAX: usize = 128 * 1024;
@@ -156,6 +160,12 @@ pub enum Command {
     Leave,
     /// Laptop: open a stream to the owner of the joined group. Answer: `StreamOpened` or `StreamFailed`.
     Dial,
+    /// Laptop: open a stream over a network that is already there, to the first of these that answers. Answer:
+    /// `StreamOpened` or `StreamFailed`. It needs no adapter, and the stream stays when that goes.
+    Reach {
+        /// Addresses and ports, at most [`ENDPOINTS_MAX`].
+        endpoints: Vec<SocketAddr>,
+    },
     /// Either: send a piece. The radio answers with [`Event::Drained`] as the piece leaves; a sender keeps at most
     /// [`STREAM_WINDOW_BYTES`] in at most [`STREAM_WINDOW_PIECES`] undrained: one that sends more loses the stream.
     Write {
@@ -249,7 +259,7 @@ pub enum Event {
         /// Its number.
         stream: StreamId,
     },
-    /// Laptop: the dial failed.
+    /// Laptop: the dial failed, or nothing could be reached.
     StreamFailed,
     /// Either: bytes arrived, in order, without gaps.
     Read {

@@ -118,6 +118,8 @@ impl Air {
             Command::Join { credentials } => self.join(port, credentials),
             Command::Leave => self.leave(port),
             Command::Dial => self.dial(port),
+            // There is no other network.
+            Command::Reach { .. } => self.emit(port, Event::StreamFailed),
             Command::Write { stream, piece } => self.write(port, stream, piece),
             Command::Hold { stream } => self.hold(port, stream, true),
             Command::Resume { stream } => self.hold(port, stream, false),

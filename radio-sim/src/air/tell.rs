@@ -55,7 +55,8 @@ impl Air {
             | Command::StartGroup
             | Command::StopGroup
             | Command::Leave
-            | Command::Dial => trace.line(now, name, '>', format_args!("{command:?}{ignored}")),
+            | Command::Dial
+            | Command::Reach { .. } => trace.line(now, name, '>', format_args!("{command:?}{ignored}")),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use berth_daemon::{Orders, STOP_MAX, Stopped, drive, orders};
+use berth_daemon::{Orders, Program, STOP_MAX, Stopped, drive, orders};
 use berth_pairing::BEACON_PERIOD;
 use berth_radio::{Command, Event, Radio, Time, Waker};
 use berth_wire::ObjectKind;
@@ -54,7 +54,12 @@ fn run(desk: Desk, now: &Cell<Time>, stop_at: Time) -> (Stopped, u32) {
         stop: (stop_at, orders),
     };
     let clock: berth_daemon::Clock = Arc::new(|| WALL_NS);
-    let stopped = drive(&mut radio, desk.hub, desk.out, &inbox, &clock, &mut |_| {}, None);
+    let program = Program {
+        tell: &mut |_| {},
+        lan: &mut Vec::new,
+        beat: None,
+    };
+    let stopped = drive(&mut radio, desk.hub, desk.out, &inbox, &clock, program);
     (stopped, radio.waits)
 }
 

@@ -54,15 +54,24 @@ impl HubSession {
             return Ok(());
         };
         let Some(entry) = connection.take_entry(now) else {
-            return self.told(wall_ns, conn, message, out);
+            return self.told(now, wall_ns, conn, message, out);
         };
         let mut say = Vec::new();
         let entered = self.gate.message(now, wall_ns, entry, message, &mut say, out)?;
-        connection.entered(now, entered, say)
+        connection.entered(now, entered, say)?;
+        self.invite(now, conn);
+        Ok(())
     }
 
     /// A sealed message of an admitted laptop.
-    fn told(&mut self, wall_ns: i64, conn: ConnId, message: &[u8], out: Out<'_>) -> Result<(), Broken> {
+    fn told(
+        &mut self,
+        now: Time,
+        wall_ns: i64,
+        conn: ConnId,
+        message: &[u8],
+        out: Out<'_>,
+    ) -> Result<(), Broken> {
         let Some(Connection {
             ble,
             phase:
@@ -70,7 +79,8 @@ impl HubSession {
                     laptop,
                     told: beacon,
                     leaving,
-                    ..
+                    tries_lan,
+                    wants_link,
                 },
         }) = self.connections.get_mut(&conn)
         else {
@@ -83,6 +93,11 @@ impl HubSession {
         match told {
             FromLaptop::Leaving => *leaving = true,
             FromLaptop::KeepAlive => {}
+            FromLaptop::NoLan => {
+                if std::mem::take(tries_lan) {
+                    *wants_link = Some(now + OFFER_MAX);
+                }
+            }
         }
         Ok(())
     }
@@ -167,6 +182,7 @@ impl Connection {
                     laptop,
                     told: Some(told),
                     leaving: false,
+                    tries_lan: false,
                     // That is what a laptop comes for: asking for it would take a round trip.
                     wants_link: Some(now + OFFER_MAX),
                 };

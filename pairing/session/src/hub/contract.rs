@@ -1,5 +1,6 @@
 //! What the hub's machine is told, and what it asks for.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use berth_pairing::{Closed, HandshakeError, Identity, Name, PairingError, Peer, TrustError, TrustList};
@@ -16,6 +17,9 @@ pub struct SessionId(pub u64);
 pub enum HubInput {
     /// Something happened in the air.
     Radio(Event),
+    /// Where the hub takes streams in networks that are there already, from now on; nowhere to begin with. At most
+    /// [`berth_radio::ENDPOINTS_MAX`] are told to laptops.
+    Lan(Vec<SocketAddr>),
     /// Time has passed; due at [`super::HubSession::next_at`].
     Tick,
     /// Send this frame. Ignored if the session has ended.

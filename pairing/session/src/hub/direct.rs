@@ -10,7 +10,8 @@ use berth_radio::{Command, StreamId, Time};
 use bytes::{Bytes, BytesMut};
 
 use super::gate::{Entered, Entry, Guest};
-use super::{HubEffect, HubSession, LINKS_MAX, Out, Stream};
+use super::links::Proved;
+use super::{HubEffect, HubSession, LINKS_MAX, Medium, Out, Stream};
 use crate::ble::Broken;
 use crate::link;
 
@@ -97,7 +98,12 @@ impl HubSession {
                     channel,
                     told,
                 } = *guest;
-                self.up(now, stream, laptop, channel, Some(told), out);
+                let proved = Proved {
+                    laptop,
+                    channel,
+                    told: Some(told),
+                };
+                self.up(now, stream, Medium::Lan, proved, out);
             }
             // What was written leaves before the stream ends.
             Entered::Over => self.close_stream(now, stream, out),

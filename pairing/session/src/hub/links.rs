@@ -1,18 +1,26 @@
 //! The group and the streams in it: offers, who answers them, and the links that come of it.
 
 use berth_pairing::{BeaconKey, Channel, DeviceId, HANDSHAKE_MAX, HubLink, LinkToken, Peer};
-use berth_radio::{Command, GroupCredentials, StreamId, Time};
+use berth_radio::{Command, ConnId, GroupCredentials, StreamId, Time};
 use bytes::{Bytes, BytesMut};
 
 use super::gate::{Entry, Gate};
 use super::{
-    Awaited, Connection, Group, HubEffect, HubSession, LINKS_MAX, Out, Phase, SessionId, Stream,
+    Awaited, Connection, Group, HubEffect, HubSession, LINKS_MAX, Medium, Out, Phase, SessionId, Stream,
     UNPROVEN_MAX, Up,
 };
 use crate::ble::Broken;
-use crate::control::{FromHub, Offer, Secret};
+use crate::control::{FromHub, Lan, Offer, Secret};
 use crate::link::{self, Link};
-use crate::{DIAL_MAX, JOIN_MAX, LEAVE_MAX, OFFER_MAX};
+use crate::{DIAL_MAX, JOIN_MAX, LAN_MAX, LEAVE_MAX, OFFER_MAX};
+
+/// Whoever has proved who it is on a stream.
+pub(super) struct Proved {
+    pub(super) laptop: Peer,
+    pub(super) channel: Channel,
+    /// The beacon key that went with a direct link's handshake.
+    pub(super) told: Option<BeaconKey>,
+}
 
 impl HubSession {
     /// Offers the link to those who want one; starts and stops the group.
@@ -59,8 +67,51 @@ impl HubSession {
     }
 
     fn group_is_used(&self) -> bool {
-        let is_direct = |stream: &Stream| matches!(stream, Stream::Up(up) if up.is_direct);
-        !self.awaited.is_empty() || !self.closing.is_empty() || !self.streams.values().all(is_direct)
+        let is_awaited = |awaited: &Awaited| awaited.medium == Medium::Group;
+        self.awaited.iter().any(is_awaited)
+            || !self.closing.is_empty()
+            || !self.streams.values().all(Stream::is_over_lan)
+    }
+
+    /// Tells a laptop that was just admitted where the hub can be reached without a group, if anywhere: the group waits
+    /// until that has failed.
+    pub(super) fn invite(&mut self, now: Time, conn: ConnId) {
+        let room = self.links() < LINKS_MAX;
+        let Some(Connection {
+            ble,
+            phase:
+                Phase::Admitted {
+                    laptop,
+                    told,
+                    tries_lan,
+                    wants_link,
+                    ..
+                },
+        }) = self.connections.get_mut(&conn)
+        else {
+            return;
+        };
+        let Some(session) = ble.channel().filter(|_| room && !self.lan.is_empty()) else {
+            return;
+        };
+        let token = LinkToken::generate(&mut *self.gate.rng);
+        let lan = Lan {
+            endpoints: self.lan.clone(),
+            token: Secret::from(&token),
+        };
+        let awaited = Awaited {
+            laptop: laptop.clone(),
+            told: told.clone(),
+            link: HubLink::new(token, session.handshake_hash(), session.cipher()),
+            medium: Medium::Lan,
+            until: now + LAN_MAX + LAN_MAX,
+        };
+        if ble.say(now, &FromHub::Lan(lan)).is_ok() {
+            (*tries_lan, *wants_link) = (true, None);
+            self.awaited
+                .retain(|other| other.laptop.device != awaited.laptop.device);
+            self.awaited.push(awaited);
+        }
     }
 
     fn offer(&mut self, now: Time, credentials: &GroupCredentials, links_max: usize) {
@@ -94,6 +145,7 @@ impl HubSession {
                     laptop: laptop.clone(),
                     told: told.clone(),
                     link,
+                    medium: Medium::Group,
                     until: now + JOIN_MAX + DIAL_MAX,
                 });
             }
@@ -161,7 +213,9 @@ impl HubSession {
             })
         );
         if is_new && let Some((awaited, answer, channel)) = self.answer_offer(message) {
-            let Awaited { laptop, told, .. } = awaited;
+            let Awaited {
+                laptop, told, medium, ..
+            } = awaited;
             if let Some(told) = told {
                 self.gate.knows(&laptop.device, &told, wall_ns, out);
             }
@@ -169,7 +223,13 @@ impl HubSession {
                 stream,
                 piece: link::framed(&answer),
             }));
-            self.up(now, stream, laptop, channel, None, out);
+            let told = None;
+            let proved = Proved {
+                laptop,
+                channel,
+                told,
+            };
+            self.up(now, stream, medium, proved, out);
             return Ok(());
         }
         self.direct(now, wall_ns, stream, message, out)
@@ -185,16 +245,13 @@ impl HubSession {
         Some((self.awaited.swap_remove(place), answer, channel))
     }
 
-    /// A link stands. `told`: the beacon key that went with a direct link's handshake.
-    pub(super) fn up(
-        &mut self,
-        now: Time,
-        stream: StreamId,
-        laptop: Peer,
-        channel: Channel,
-        told: Option<BeaconKey>,
-        out: Out<'_>,
-    ) {
+    /// A link stands.
+    pub(super) fn up(&mut self, now: Time, stream: StreamId, medium: Medium, proved: Proved, out: Out<'_>) {
+        let Proved {
+            laptop,
+            channel,
+            told,
+        } = proved;
         // It is back before we noticed that it was gone.
         for before in self.streams_of(&laptop.device) {
             self.close_stream(now, before, out);
@@ -209,7 +266,7 @@ impl HubSession {
             session,
             laptop,
             link: Link::new(stream, channel, BytesMut::new()),
-            is_direct: told.is_some(),
+            medium,
             told,
             leaving: false,
         };
@@ -250,7 +307,7 @@ impl HubSession {
             .streams
             .get(&stream)
             .and_then(Stream::up)
-            .is_some_and(|up| !up.is_direct)
+            .is_some_and(|up| up.medium == Medium::Group)
         {
             self.closing.insert(stream, now + LEAVE_MAX);
         }
@@ -272,7 +329,7 @@ impl HubSession {
         }
     }
 
-    /// Direct links have a network of their own; whatever else there was is gone, or nobody's yet.
+    /// Links over the LAN need no adapter; whatever else there was is gone, or nobody's yet.
     pub(super) fn adapter_gone(&mut self, now: Time, out: Out<'_>) {
         self.group = Group::Off;
         self.awaited.clear();
@@ -280,8 +337,7 @@ impl HubSession {
         for conn in self.connections.keys().copied().collect::<Vec<_>>() {
             self.drop_connection(now, conn, false, out);
         }
-        let is_direct = |stream: &Stream| matches!(stream, Stream::Up(up) if up.is_direct);
-        let gone = self.streams.iter().filter(|(_, stream)| !is_direct(stream));
+        let gone = self.streams.iter().filter(|(_, stream)| !stream.is_over_lan());
         for stream in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.close_stream(now, stream, out);
         }
@@ -314,6 +370,10 @@ impl Stream {
             Self::Up(up) => Some(up),
             Self::Entering { .. } => None,
         }
+    }
+
+    fn is_over_lan(&self) -> bool {
+        self.up().is_some_and(|up| up.medium == Medium::Lan)
     }
 }
 

@@ -6,14 +6,14 @@ use berth_pairing::{
     self as pairing, BeaconKey, Channel, LaptopHandshake, LaptopPairing, LaptopStep, LinkToken, PairingError,
     Peer, Sighting,
 };
-use berth_radio::{Address, Command, ConnId, StreamId, Time};
+use berth_radio::{Address, Command, ConnId, ENDPOINTS_MAX, StreamId, Time};
 use bytes::{Bytes, BytesMut};
 
-use super::{Failure, Goal, LaptopEffect, LaptopEnd, LaptopSession, Obstacle, Out, Phase};
+use super::{Failure, Goal, LaptopEffect, LaptopEnd, LaptopSession, Obstacle, Out, Phase, Securing};
 use crate::ble::{Ble, Broken};
-use crate::control::{self, FromHub, Offer};
+use crate::control::{self, FromHub, FromLaptop, Lan, Secret};
 use crate::link::{self, Link};
-use crate::{CONNECT_MAX, JOIN_MAX, LEAVE_MAX, OFFER_MAX};
+use crate::{CONNECT_MAX, JOIN_MAX, LAN_MAX, LEAVE_MAX, OFFER_MAX};
 
 impl LaptopSession {
     pub(super) fn sighted(&mut self, now: Time, peer: Address, beacon: &[u8], out: Out<'_>) -> Phase {
@@ -144,6 +144,7 @@ impl LaptopSession {
                 Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
             },
             phase @ (Phase::Awaiting { .. }
+            | Phase::Reaching { .. }
             | Phase::Joining { .. }
             | Phase::Dialing { .. }
             | Phase::Securing { .. }
@@ -200,8 +201,17 @@ impl LaptopSession {
                     until: now + JOIN_MAX,
                 })
             }
+            (Phase::Awaiting { hub, .. }, FromHub::Lan(Lan { mut endpoints, token })) => {
+                endpoints.truncate(ENDPOINTS_MAX);
+                out.push(LaptopEffect::Radio(Command::Reach { endpoints }));
+                Ok(Phase::Reaching {
+                    hub,
+                    token,
+                    until: now + LAN_MAX,
+                })
+            }
             (Phase::Awaiting { .. }, FromHub::NoLink) => Err(Failure::Again(Obstacle::NoGroup)),
-            (phase, FromHub::KeepAlive | FromHub::NoLink | FromHub::Offer(_)) => Ok(phase),
+            (phase, FromHub::KeepAlive | FromHub::NoLink | FromHub::Lan(_) | FromHub::Offer(_)) => Ok(phase),
         }
     }
 
@@ -270,14 +280,14 @@ impl LaptopSession {
     pub(super) fn opened(
         &mut self,
         hub: Peer,
-        offer: &Offer,
+        token: &Secret,
         stream: StreamId,
         until: Time,
         out: Out<'_>,
     ) -> Result<Phase, Failure> {
         self.radio.stream = Some(stream);
         let session = self.ble.as_ref().and_then(Ble::channel).ok_or(Broken)?;
-        let token = LinkToken::from_bytes(offer.token.0);
+        let token = LinkToken::from_bytes(token.0);
         let (hash, cipher) = (session.handshake_hash(), session.cipher());
         match pairing::LaptopLink::begin(token, hash, cipher, &mut *self.rng) {
             Ok((handshake, first)) => {
@@ -285,40 +295,61 @@ impl LaptopSession {
                     stream,
                     piece: link::framed(&first),
                 }));
-                Ok(Phase::Securing {
+                Ok(Phase::Securing(Securing {
                     hub,
                     stream,
                     handshake: Box::new(handshake),
                     arrived: BytesMut::new(),
                     until,
-                })
+                }))
             }
             Err(error) => Err(Failure::end(LaptopEnd::Handshake(error))),
         }
     }
 
+    /// The hub can't be reached over the LAN: another network, or a wall in it. The group is left.
+    pub(super) fn without_lan(&mut self, now: Time, hub: Peer, out: Out<'_>) -> Result<Phase, Failure> {
+        self.close_stream(out);
+        let ble = self.ble.as_mut().ok_or(Broken)?;
+        ble.say(now, &FromLaptop::NoLan)?;
+        Ok(Phase::Awaiting {
+            hub,
+            until: now + OFFER_MAX,
+        })
+    }
+
+    /// Whoever took the stream is not the hub, or it went. In a LAN another device may have the hub's address.
+    pub(super) fn no_link_there(&mut self, now: Time, hub: Peer, out: Out<'_>) -> Result<Phase, Failure> {
+        if self.radio.network {
+            Err(Failure::Again(Obstacle::Stream))
+        } else {
+            self.without_lan(now, hub, out)
+        }
+    }
+
     pub(super) fn secured(
-        hub: Peer,
-        stream: StreamId,
-        handshake: Box<pairing::LaptopLink>,
-        mut arrived: BytesMut,
-        until: Time,
+        &mut self,
+        now: Time,
+        mut securing: Securing,
         out: Out<'_>,
     ) -> Result<Phase, Failure> {
-        match link::first_message(&mut arrived) {
-            Ok(None) => Ok(Phase::Securing {
-                hub,
-                stream,
-                handshake,
-                arrived,
-                until,
-            }),
-            Ok(Some(answer)) => match handshake.finish(&answer) {
-                Ok(channel) => up(hub, Link::new(stream, channel, arrived), out),
-                // Somebody else in the group answered; the hub may be reached at the next attempt.
-                Err(_) => Err(Failure::Again(Obstacle::Stream)),
-            },
-            Err(_) => Err(Failure::Again(Obstacle::Stream)),
+        match link::first_message(&mut securing.arrived) {
+            Ok(None) => Ok(Phase::Securing(securing)),
+            Ok(Some(answer)) => {
+                let Securing {
+                    hub,
+                    stream,
+                    handshake,
+                    arrived,
+                    ..
+                } = securing;
+                match handshake.finish(&answer) {
+                    Ok(channel) => up(hub, Link::new(stream, channel, arrived), out),
+                    // Somebody else answered; the hub may be reached at the next attempt.
+                    Err(_) => self.no_link_there(now, hub, out),
+                }
+            }
+            Err(_) => self.no_link_there(now, securing.hub, out),
         }
     }
 }

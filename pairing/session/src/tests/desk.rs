@@ -26,6 +26,8 @@ pub(super) fn rng(seed: u64) -> Box<dyn CryptoRngCore + Send> {
 pub(super) struct Desk {
     pub(super) air: Air,
     pub(super) pipes: Pipes,
+    /// What the laptop asked for in the LAN.
+    pub(super) reached: Vec<Command>,
     is_direct: bool,
     pub(super) now: Time,
     pub(super) hub_port: PortId,
@@ -70,6 +72,7 @@ impl Desk {
         let mut desk = Self {
             air,
             pipes: Pipes::default(),
+            reached: Vec::new(),
             is_direct: false,
             now: Duration::ZERO,
             hub_port,
@@ -128,6 +131,10 @@ impl Desk {
         for effect in effects {
             match effect {
                 LaptopEffect::Radio(Command::Dial) if self.is_direct => {
+                    self.pipes.dial(Party::Laptop);
+                }
+                LaptopEffect::Radio(command @ Command::Reach { .. }) => {
+                    self.reached.push(command);
                     self.pipes.dial(Party::Laptop);
                 }
                 LaptopEffect::Radio(command) => {

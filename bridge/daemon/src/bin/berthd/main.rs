@@ -22,9 +22,10 @@ use anyhow::{Context, Result};
 use berth_bridge::{Forward, SetRecord, Spool};
 use berth_daemon::{
     Beat, Clock, ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders,
-    StoreThreads, Stores, drive,
+    Program, StoreThreads, Stores, drive,
 };
 use berth_doctor::Side;
+use berth_net::{RadioSpec, endpoints};
 use berth_pairing::fast_aes;
 use berth_radio::Radio;
 use berth_session::HubSetup;
@@ -116,7 +117,11 @@ fn run(config: Config) -> Result<()> {
     prepare(&destination, &spool);
     let socket = Socket::open(&config.state)?;
     let mut radio = radio::open(&config.radio, &config.name, config.listen)?;
-    let listening = radio.listening().map(|address| address.to_string());
+    let address = radio.listening();
+    let listening = address.map(|address| address.to_string());
+    // This computer's own address means another one to a laptop, unless they share it.
+    let is_shared = matches!(config.radio, RadioSpec::Air(_));
+    let for_laptops = address.filter(|address| is_shared || !address.ip().is_loopback());
     let wall: Clock = Arc::new(wall_ns);
     let key = identity.device();
     let parts = HubParts {
@@ -174,8 +179,11 @@ fn run(config: Config) -> Result<()> {
         begun,
         &inbox,
         &wall,
-        &mut |event| visits.heard(event),
-        beat,
+        Program {
+            tell: &mut |event| visits.heard(event),
+            lan: &mut || for_laptops.map(endpoints).unwrap_or_default(),
+            beat,
+        },
     );
     service::say(&[NotifyState::Stopping]);
     if stopped.unsealed > 0 {
