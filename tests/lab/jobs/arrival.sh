@@ -54,6 +54,9 @@ visit() {
     tell_steps "$times"
 }
 
+# The way into the group, as `berth status` tells it after those that failed.
+went_by() { berth --json status | grep "],\"way\":\"$1\"}"; }
+
 # In words: how long each step took, and all of them.
 tell_steps() {
     awk -v names="${STEPS[*]}" -v times="$1" 'BEGIN {
@@ -108,6 +111,8 @@ for ((number = 1; number <= VISITS; number++)); do
 done
 fact "the median arrival is soon enough" median_is_kept
 [ "$1" = station ] || fact "its own network has lost few pings" lost_at_most 5
+if [ "$1" = direct ]; then way=wifi_direct; else way=supplicant; fi
+fact "berth status tells the way into the hub's group" went_by "$way"
 fact "the agent ends" stop agent TERM
 fact "the laptop is on its own network" within 20 home_answers
 fact "nothing of the visits is left" within 20 nothing_left
