@@ -43,7 +43,8 @@ pub struct HubSession {
     streams: BTreeMap<StreamId, Stream>,
     /// Streams of the group whose last words are leaving, and until when they may: the group waits for them.
     closing: BTreeMap<StreamId, Time>,
-    awaited: Vec<Awaited>,
+    /// One of a laptop.
+    awaited: BTreeMap<DeviceId, Awaited>,
     group: Group,
     lan: Vec<SocketAddr>,
     next_session: u64,
@@ -153,7 +154,7 @@ impl HubSession {
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
             closing: BTreeMap::new(),
-            awaited: Vec::new(),
+            awaited: BTreeMap::new(),
             group: Group::Off,
             lan: Vec::new(),
             next_session: 1,
@@ -261,7 +262,7 @@ impl HubSession {
             Group::Starting { until } => Some(*until),
             Group::Off | Group::On(_) => None,
         };
-        let awaited = self.awaited.iter().map(|awaited| awaited.until);
+        let awaited = self.awaited.values().map(|awaited| awaited.until);
         let own = self
             .beacons
             .next_at()
@@ -374,7 +375,7 @@ impl HubSession {
             out.push(HubEffect::Radio(Command::StopGroup));
             self.no_group(now);
         }
-        self.awaited.retain(|awaited| now < awaited.until);
+        self.awaited.retain(|_, awaited| now < awaited.until);
         self.closing.retain(|_, until| now < *until);
         for stream in self.streams.keys().copied().collect::<Vec<_>>() {
             self.tick_stream(now, wall_ns, stream, out);

@@ -1,8 +1,11 @@
 //! The group and the streams in it: offers, who answers them, and the links that come of it.
 
+use std::time::Duration;
+
 use berth_pairing::{BeaconKey, Channel, DeviceId, HANDSHAKE_MAX, HubLink, LinkToken, Peer};
 use berth_radio::{Command, ConnId, GroupCredentials, StreamId, Time};
 use bytes::{Bytes, BytesMut};
+use rand_core::CryptoRngCore;
 
 use super::gate::{Entry, Gate};
 use super::{
@@ -26,15 +29,7 @@ impl HubSession {
     /// Offers the link to those who want one; starts and stops the group.
     pub(super) fn serve_links(&mut self, now: Time, out: Out<'_>) {
         let links = self.links();
-        let wanted = self.connections.values().any(|connection| {
-            matches!(
-                connection.phase,
-                Phase::Admitted {
-                    wants_link: Some(_),
-                    ..
-                }
-            )
-        });
+        let wanted = self.connections.values().any(Connection::wants_link);
         match &self.group {
             Group::Off if wanted => {
                 self.group = Group::Starting {
@@ -68,7 +63,7 @@ impl HubSession {
 
     fn group_is_used(&self) -> bool {
         let is_awaited = |awaited: &Awaited| awaited.medium == Medium::Group;
-        self.awaited.iter().any(is_awaited)
+        self.awaited.values().any(is_awaited)
             || !self.closing.is_empty()
             || !self.streams.values().all(Stream::is_over_lan)
     }
@@ -76,79 +71,24 @@ impl HubSession {
     /// Tells a laptop that was just admitted where the hub can be reached without a group, if anywhere: the group waits
     /// until that has failed.
     pub(super) fn invite(&mut self, now: Time, conn: ConnId) {
-        let room = self.links() < LINKS_MAX;
-        let Some(Connection {
-            ble,
-            phase:
-                Phase::Admitted {
-                    laptop,
-                    told,
-                    tries_lan,
-                    wants_link,
-                    ..
-                },
-        }) = self.connections.get_mut(&conn)
-        else {
+        if self.lan.is_empty() || self.links() >= LINKS_MAX {
             return;
-        };
-        let Some(session) = ble.channel().filter(|_| room && !self.lan.is_empty()) else {
-            return;
-        };
-        let token = LinkToken::generate(&mut *self.gate.rng);
-        let lan = Lan {
-            endpoints: self.lan.clone(),
-            token: Secret::from(&token),
-        };
-        let awaited = Awaited {
-            laptop: laptop.clone(),
-            told: told.clone(),
-            link: HubLink::new(token, session.handshake_hash(), session.cipher()),
-            medium: Medium::Lan,
-            until: now + LAN_MAX + LAN_MAX,
-        };
-        if ble.say(now, &FromHub::Lan(lan)).is_ok() {
-            (*tries_lan, *wants_link) = (true, None);
+        }
+        let endpoints = self.lan.clone();
+        let say = |token| FromHub::Lan(Lan { endpoints, token });
+        if let Some(connection) = self.connections.get_mut(&conn) {
             self.awaited
-                .retain(|other| other.laptop.device != awaited.laptop.device);
-            self.awaited.push(awaited);
+                .extend(connection.offer(now, Medium::Lan, &mut *self.gate.rng, say));
         }
     }
 
     fn offer(&mut self, now: Time, credentials: &GroupCredentials, links_max: usize) {
-        let wanting = self
-            .connections
-            .values_mut()
-            .filter_map(|Connection { ble, phase }| match phase {
-                Phase::Admitted {
-                    laptop,
-                    told,
-                    wants_link,
-                    ..
-                } if wants_link.is_some() => Some((ble, laptop, told, wants_link)),
-                _ => None,
-            });
-        for (ble, laptop, told, wants_link) in wanting.take(links_max) {
-            *wants_link = None;
-            let Some(session) = ble.channel() else {
-                continue;
-            };
-            let token = LinkToken::generate(&mut *self.gate.rng);
-            let offer = Offer {
-                credentials: credentials.clone(),
-                token: Secret::from(&token),
-            };
-            let link = HubLink::new(token, session.handshake_hash(), session.cipher());
+        let wanting = self.connections.values_mut().filter(|it| it.wants_link());
+        for connection in wanting.take(links_max) {
+            let credentials = credentials.clone();
+            let say = |token| FromHub::Offer(Offer { credentials, token });
             self.awaited
-                .retain(|awaited| awaited.laptop.device != laptop.device);
-            if ble.say(now, &FromHub::Offer(offer)).is_ok() {
-                self.awaited.push(Awaited {
-                    laptop: laptop.clone(),
-                    told: told.clone(),
-                    link,
-                    medium: Medium::Group,
-                    until: now + JOIN_MAX + DIAL_MAX,
-                });
-            }
+                .extend(connection.offer(now, Medium::Group, &mut *self.gate.rng, say));
         }
     }
 
@@ -237,12 +177,11 @@ impl HubSession {
 
     fn answer_offer(&mut self, message: &[u8]) -> Option<(Awaited, Bytes, Channel)> {
         let rng = &mut *self.gate.rng;
-        let (place, (answer, channel)) = self
+        let (device, (answer, channel)) = self
             .awaited
             .iter_mut()
-            .enumerate()
-            .find_map(|(place, awaited)| Some((place, awaited.link.answer(message, rng).ok()?)))?;
-        Some((self.awaited.swap_remove(place), answer, channel))
+            .find_map(|(device, awaited)| Some((*device, awaited.link.answer(message, rng).ok()?)))?;
+        Some((self.awaited.remove(&device)?, answer, channel))
     }
 
     /// A link stands.
@@ -287,7 +226,7 @@ impl HubSession {
     }
 
     pub(super) fn drop_device(&mut self, now: Time, device: &DeviceId, out: Out<'_>) {
-        self.awaited.retain(|awaited| awaited.laptop.device != *device);
+        self.awaited.remove(device);
         for stream in self.streams_of(device) {
             self.close_stream(now, stream, out);
         }
@@ -361,6 +300,61 @@ impl HubSession {
             .filter(|(_, up)| up.laptop.device == *device)
             .map(|(id, _)| *id)
             .collect()
+    }
+}
+
+impl Connection {
+    fn wants_link(&self) -> bool {
+        matches!(&self.phase, Phase::Admitted { wants_link, .. } if wants_link.is_some())
+    }
+
+    /// Tells an admitted laptop of a way to a link, and gives it the token for one.
+    fn offer(
+        &mut self,
+        now: Time,
+        medium: Medium,
+        rng: &mut dyn CryptoRngCore,
+        say: impl FnOnce(Secret) -> FromHub,
+    ) -> Option<(DeviceId, Awaited)> {
+        let Self {
+            ble,
+            phase:
+                Phase::Admitted {
+                    laptop,
+                    told,
+                    tries_lan,
+                    wants_link,
+                    ..
+                },
+        } = self
+        else {
+            return None;
+        };
+        let session = ble.channel()?;
+        let token = LinkToken::generate(rng);
+        let message = say(Secret::from(&token));
+        let link = HubLink::new(token, session.handshake_hash(), session.cipher());
+        (*tries_lan, *wants_link) = (medium == Medium::Lan, None);
+        // A connection that can't be told is noticed by its own deadlines.
+        ble.say(now, &message).ok()?;
+        let awaited = Awaited {
+            laptop: laptop.clone(),
+            told: told.clone(),
+            link,
+            medium,
+            until: now + medium.answer_max(),
+        };
+        Some((laptop.device, awaited))
+    }
+}
+
+impl Medium {
+    /// From an offer to its answer.
+    fn answer_max(self) -> Duration {
+        match self {
+            Self::Group => JOIN_MAX + DIAL_MAX,
+            Self::Lan => LAN_MAX + LAN_MAX,
+        }
     }
 }
 
