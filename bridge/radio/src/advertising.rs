@@ -22,8 +22,8 @@ pub(crate) enum Input {
     Registered(bool),
     /// The rest is over.
     Rested,
-    /// A laptop is not connected any more.
-    LaptopGone,
+    /// Somebody is not connected any more.
+    Disconnected,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Advertising {
                 }
             }
             Input::Rested => self.stage = Stage::Off,
-            Input::LaptopGone => self.is_stale = true,
+            Input::Disconnected => self.is_stale = true,
         }
         self.go_on(out);
     }
@@ -132,12 +132,12 @@ mod tests {
     #[test]
     fn after_a_connection_the_beacon_is_registered_anew() {
         let mut it = Advertising::default();
-        assert_eq!(after(&mut it, Input::LaptopGone), []);
+        assert_eq!(after(&mut it, Input::Disconnected), []);
         assert_eq!(after(&mut it, Input::Want(Some(ONE))), [Effect::Register(ONE)]);
         assert_eq!(after(&mut it, Input::Registered(true)), []);
         let anew = [Effect::Unregister, Effect::Register(ONE)];
-        assert_eq!(after(&mut it, Input::LaptopGone), anew);
-        assert_eq!(after(&mut it, Input::LaptopGone), []);
+        assert_eq!(after(&mut it, Input::Disconnected), anew);
+        assert_eq!(after(&mut it, Input::Disconnected), []);
         assert_eq!(after(&mut it, Input::Registered(true)), anew);
         assert_eq!(after(&mut it, Input::Registered(true)), []);
     }

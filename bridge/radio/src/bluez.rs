@@ -49,7 +49,8 @@ pub(crate) enum Report {
     Waiting(HubRadioError),
     /// This adapter can be used.
     There {
-        adapter: bluer::Address,
+        name: String,
+        address: bluer::Address,
     },
     Registered(bool),
     Rested,
@@ -236,7 +237,8 @@ async fn serve(
         return Err(off());
     }
     let address = within("the adapter's address", adapter.address()).await?;
-    let _ = reports.send(Report::There { adapter: address }).await;
+    let name = adapter.name().to_owned();
+    let _ = reports.send(Report::There { name, address }).await;
 
     let (registered, mut answers) = mpsc::channel(1);
     let mut advertisement = None;

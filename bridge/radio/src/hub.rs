@@ -16,14 +16,12 @@ use zbus::{Connection, connection};
 use crate::advertising::{self, Advertising};
 use crate::bluez::{self, Life, Wanted, Which};
 use crate::bring_up::main_netdev;
+use crate::connections::{self, BLUEZ_NAME};
 use crate::error::HubRadioError;
 use crate::group::{self, Group};
 use crate::links::{self, Links};
 use crate::owner;
 use berth_net::{Word, Words};
-
-/// BlueZ on the bus.
-const BLUEZ_NAME: &str = "org.bluez";
 
 /// Longest wait for an answer on the bus.
 const CALL_WAIT: Duration = Duration::from_secs(5);
@@ -41,6 +39,8 @@ pub(crate) struct Hub {
     bluetooth: Option<Life>,
     /// The radio's for good: on another one it would be another hub to who is connected.
     adapter: bluer::Address,
+    /// As in `hci0`, in this life of it.
+    adapter_name: String,
     is_there: bool,
     advertising: Advertising,
     links: Links,
@@ -74,9 +74,9 @@ impl Hub {
         let mut why = HubRadioError::Silent {
             service: crate::error::BLUEZ,
         };
-        let adapter = loop {
+        let (adapter_name, adapter) = loop {
             match tokio::time::timeout(CALL_WAIT, bluetooth.reports.recv()).await {
-                Ok(Some(bluez::Report::There { adapter })) => break adapter,
+                Ok(Some(bluez::Report::There { name, address })) => break (name, address),
                 Ok(Some(bluez::Report::Waiting(reason))) => why = reason,
                 Ok(Some(bluez::Report::Over(why))) => return Err(why),
                 Ok(Some(_)) => {}
@@ -91,6 +91,7 @@ impl Hub {
             bus,
             bluetooth: Some(bluetooth),
             adapter,
+            adapter_name,
             is_there: true,
             advertising: Advertising::default(),
             links: Links::default(),
@@ -124,6 +125,7 @@ impl Hub {
         let mut bluez = names
             .receive_name_owner_changed_with_args(&[(0, BLUEZ_NAME)])
             .await?;
+        let mut connections = connections::ended(&self.bus).await?;
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
@@ -132,6 +134,11 @@ impl Hub {
                 },
                 report = next_report(&mut self.bluetooth) => self.bluetooth(report).await,
                 Some(report) = self.owner_reports.recv() => self.owner(report).await,
+                Some(adapter) = connections.next() => {
+                    if adapter == self.adapter_name {
+                        self.advertise(advertising::Input::Disconnected);
+                    }
+                }
                 change = bluez.next() => {
                     let Some(change) = change else {
                         return Err(zbus::Error::InputOutput(std::sync::Arc::new(
@@ -189,7 +196,8 @@ impl Hub {
         use bluez::Report;
         match report {
             Some(Report::Waiting(error)) => warn!(%error, "no Bluetooth for now"),
-            Some(Report::There { .. }) => {
+            Some(Report::There { name, .. }) => {
+                self.adapter_name = name;
                 self.is_there = true;
                 self.words.say(Word::Event(Event::AdapterBack)).await;
             }
@@ -201,10 +209,7 @@ impl Hub {
                 self.link(links::Input::Subscribed { peer, limit_bytes }).await;
             }
             Some(Report::Frame { peer, frame }) => self.link(links::Input::Frame { peer, frame }).await,
-            Some(Report::Gone { peer }) => {
-                self.link(links::Input::Gone { peer }).await;
-                self.advertise(advertising::Input::LaptopGone);
-            }
+            Some(Report::Gone { peer }) => self.link(links::Input::Gone { peer }).await,
             Some(Report::Over(why)) => {
                 warn!(error = %why, "the Bluetooth adapter is gone");
                 self.adapter_gone().await;

@@ -9,6 +9,7 @@
 mod advertising;
 mod bluez;
 mod bring_up;
+mod connections;
 mod error;
 mod group;
 mod hub;
