@@ -98,11 +98,14 @@ pub(crate) fn ended(visited: &Visited) -> Value {
 pub(crate) fn words(visited: &Visited) -> String {
     let progress = &visited.progress;
     let safe = || {
+        let restorable = match progress.bytes_restorable {
+            all if all == progress.bytes_acknowledged => "all".to_owned(),
+            restorable => bytes(restorable),
+        };
         format!(
-            "{} of {} are safe on the hub, {} of them restorable at once",
+            "{} of {} are safe on the hub, {restorable} of them restorable at once",
             bytes(progress.bytes_acknowledged),
-            bytes(progress.bytes_changed),
-            bytes(progress.bytes_restorable)
+            bytes(progress.bytes_changed)
         )
     };
     match &visited.end {

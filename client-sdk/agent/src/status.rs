@@ -18,6 +18,9 @@ use crate::{Outcome, clock, control, overdue, place, say, tell};
 /// A hub's name in the table of sets: all of it fits into 80 columns.
 const HUB_WIDTH_MAX: usize = 11;
 
+/// Steps to the first byte in a line: they fit into 80 columns.
+const STEPS_A_LINE: usize = 4;
+
 /// Reads what is kept, and tells of what cannot be read.
 fn records(folder: &Path) -> Result<Vec<HubRecord>> {
     if !folder.is_dir() {
@@ -135,9 +138,8 @@ fn show_hub(hub: &HubRecord, is_visiting: bool) {
             "last visit",
             format!("{}: {}", when(visit.ended_at_ns), end_words(visit, is_visiting)),
         );
-        let steps = visit.steps.words();
-        if !steps.is_empty() {
-            line("  to begin it", steps);
+        for (index, steps) in visit.steps.words().chunks(STEPS_A_LINE).enumerate() {
+            line(if index == 0 { "  to begin it" } else { "" }, steps.join(", "));
         }
         if let Some(joined) = &visit.joined {
             line("  the way", way_words(joined));

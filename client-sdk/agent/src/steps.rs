@@ -69,9 +69,9 @@ impl Steps {
         has(VisitStep::Found) && has(VisitStep::Link) && !has(VisitStep::Group)
     }
 
-    /// For a person: how long each took; empty where none was reached.
+    /// For a person: how long each took that was reached.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
         let mut before_ms = 0;
         for (step, at_ms) in &self.0 {
@@ -80,7 +80,7 @@ impl Steps {
             words.push(format!("{name} {}.{} s", tenths / 10, tenths % 10));
             before_ms = *at_ms;
         }
-        words.join(", ")
+        words
     }
 
     /// For scripts: `{"found_ms": 400, ...}`, each since the session began.
@@ -126,7 +126,7 @@ mod tests {
         ]);
         assert_eq!(
             steps.words(),
-            "found 0.4 s, connected 0.3 s, link 2.0 s, first byte 0.3 s"
+            ["found 0.4 s", "connected 0.3 s", "link 2.0 s", "first byte 0.3 s"]
         );
         assert_eq!(steps.json()["link_ms"], 2_650);
         assert_eq!(steps.json()["joined_ms"], Value::Null);
@@ -139,6 +139,6 @@ mod tests {
             (VisitStep::Connected, 2),
             (VisitStep::Found, 7_000),
         ]);
-        assert_eq!(steps.words(), "found 7.0 s");
+        assert_eq!(steps.words(), ["found 7.0 s"]);
     }
 }
