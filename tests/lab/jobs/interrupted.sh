@@ -7,11 +7,25 @@
 
 interrupt() {
     case $1 in
-    berthd) stop berthd && within 10 advertises 0 && start_hub ;;
+    berthd) restart_hub ;;
     berth) stop backup ;;
     bluetoothd) restart_bluetoothd ;;
     hub | lap) restart_wpa_supplicant "$1" ;;
     esac
+}
+# The laptop's connection still stands when the hub advertises again, under a number that it never had: the kernel goes
+# on with the number by which the laptop came.
+restart_hub() {
+    pkill -STOP -x berth
+    stop berthd && within 10 advertises 0 &&
+        daemon other-1 advertise_too && daemon other-2 advertise_too && within 15 advertises 2 &&
+        start_hub && within 15 advertises 3 && stop other-1 && stop other-2 && within 10 advertises 1 || return 1
+    pkill -CONT -x berth
+}
+advertise_too() {
+    local address
+    address=$(adapter hci0 Address | cut -d '"' -f 2)
+    while sleep 1; do printf 'select %s\nadvertise on\n' "$address"; done | bluetoothctl
 }
 # The laptop as it was when the hub's power was cut.
 keep_lap() { pkill -STOP -x berth; tar -C /run/lap -cf /out/lap.tar state files; }
