@@ -17,6 +17,7 @@ use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 
 use crate::error::HubRadioError;
 use crate::kernel::{device_address, link_local};
+use crate::network_manager;
 use crate::owner::MARK;
 use crate::supplicant::{GroupProxy, Netdev, netdevs, object, signals, supplicant};
 
@@ -51,13 +52,16 @@ fn refused(what: &'static str) -> impl Fn(zbus::Error) -> HubRadioError {
     move |error| HubRadioError::of_supplicant(what, error)
 }
 
-/// The interface that groups are made on: one that wpa_supplicant has, else it is given one.
+/// The interface that groups are made on: one that wpa_supplicant has, else it is given one. Those that NetworkManager
+/// manages are none.
 ///
 /// # Errors
 /// What is missing.
 pub(crate) async fn main_netdev(bus: &Connection) -> Result<Netdev, HubRadioError> {
-    if let Some(netdev) = capable(bus).await? {
-        return Ok(netdev);
+    match capable(bus).await {
+        // wpa_supplicant may not have every interface yet.
+        Err(HubRadioError::NoWifiDirect | HubRadioError::Managed { .. }) => {}
+        found => return found,
     }
     let mut names: Vec<String> = fs::read_dir("/sys/class/net")
         .map_err(|source| HubRadioError::System {
@@ -82,27 +86,35 @@ pub(crate) async fn main_netdev(bus: &Connection) -> Result<Netdev, HubRadioErro
             debug!(name, %error, "wpa_supplicant does not take the interface");
         }
     }
-    capable(bus).await?.ok_or(HubRadioError::NoWifiDirect)
+    capable(bus).await
 }
 
-async fn capable(bus: &Connection) -> Result<Option<Netdev>, HubRadioError> {
+async fn capable(bus: &Connection) -> Result<Netdev, HubRadioError> {
     let mut netdevs = netdevs(bus).await?;
     netdevs.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut why = HubRadioError::NoWifiDirect;
     for netdev in netdevs {
-        if !netdev.name.starts_with("p2p-") && netdev.is_p2p_capable().await.unwrap_or(false) {
-            let state = match netdev.interface().await {
-                Ok(interface) => interface.state().await,
-                Err(error) => Err(error),
-            };
-            if state.is_ok_and(|state| state == "interface_disabled") {
-                return Err(HubRadioError::WifiOff {
-                    interface: netdev.name,
-                });
-            }
-            return Ok(Some(netdev));
+        if netdev.name.starts_with("p2p-") || !netdev.is_p2p_capable().await.unwrap_or(false) {
+            continue;
         }
+        if network_manager::has(bus, &netdev.name).await {
+            why = HubRadioError::Managed {
+                interface: netdev.name,
+            };
+            continue;
+        }
+        let state = match netdev.interface().await {
+            Ok(interface) => interface.state().await,
+            Err(error) => Err(error),
+        };
+        if state.is_ok_and(|state| state == "interface_disabled") {
+            return Err(HubRadioError::WifiOff {
+                interface: netdev.name,
+            });
+        }
+        return Ok(netdev);
     }
-    Ok(None)
+    Err(why)
 }
 
 /// A fresh group that listens. `before` becomes the interfaces that were there before: any other one is the group's.

@@ -53,6 +53,12 @@ pub enum HubRadioError {
         /// As in `wlan0`.
         interface: String,
     },
+    /// Of the Wi-Fi adapters that could have groups NetworkManager manages every one.
+    #[error("NetworkManager manages the Wi-Fi adapter {interface}, and ends every Wi-Fi Direct group on it")]
+    Managed {
+        /// As in `wlan0`.
+        interface: String,
+    },
     /// wpa_supplicant refuses.
     #[error("wpa_supplicant refuses {what}: {source}")]
     Supplicant {
@@ -116,6 +122,9 @@ impl HubRadioError {
                 "Use an adapter that can be a group owner (iw list names P2P-GO), or a network that is there (--listen)."
             }
             Self::WifiOff { .. } => "Switch it on: rfkill unblock wifi",
+            Self::Managed { .. } => {
+                "Have it leave that adapter alone: nmcli device set INTERFACE managed no (for good: docs/operating.md)."
+            }
             Self::NotAllowed { .. } => {
                 "Run the hub as root, or as a user of the groups bluetooth and netdev."
             }

@@ -15,6 +15,7 @@ mod group;
 mod hub;
 mod kernel;
 mod links;
+mod network_manager;
 mod owner;
 mod peers;
 mod supplicant;

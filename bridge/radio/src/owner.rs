@@ -99,7 +99,7 @@ pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, repo
                 }
                 info!(interface = up.interface, "group has ended by itself");
             }
-            Err(error) => warn!(%error, "no group"),
+            Err(error) => warn!(%error, advice = error.advice(), "no group"),
         }
         clear(&bus, &before).await;
         is_clear = true;
