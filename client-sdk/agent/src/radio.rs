@@ -56,8 +56,12 @@ fn wifi_bus() -> Option<String> {
 
 /// `berth doctor`.
 pub(crate) fn doctor(options: &Options) -> Result<Outcome> {
-    let report =
-        berth_doctor::examine(Side::Laptop, wifi_bus().as_deref()).context("looking at this laptop")?;
+    let adapter = match &options.radio {
+        Some(RadioSpec::Bluez(adapter)) => adapter.as_deref(),
+        Some(RadioSpec::Air(_) | RadioSpec::None) | None => None,
+    };
+    let report = berth_doctor::examine(Side::Laptop, adapter, wifi_bus().as_deref())
+        .context("looking at this laptop")?;
     if options.json {
         say(&serde_json::to_string(&report)?);
     } else {

@@ -82,7 +82,7 @@ fn wrong_usage_is_exit_code_2() {
 fn the_doctor_names_what_is_missing_and_makes_nothing() {
     let (_folder, state) = state();
     let doctor = Command::new(env!("CARGO_BIN_EXE_berth"))
-        .args(["doctor", "--json", "--state"])
+        .args(["doctor", "--radio", "bluez:hci99", "--json", "--state"])
         .arg(&state)
         .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
         .output()
@@ -96,6 +96,8 @@ fn the_doctor_names_what_is_missing_and_makes_nothing() {
         .unwrap();
     assert_eq!(bluez["state"], "missing");
     assert!(bluez["advice"].is_string(), "{bluez}");
+    let is_asked_for = |finding: &serde_json::Value| finding["text"].as_str().unwrap().contains("hci99");
+    assert!(findings.iter().any(is_asked_for), "{findings:?}");
     assert!(!state.exists());
 }
 

@@ -3,8 +3,16 @@
 use crate::finding::{BLUETOOTH, Finding, Side, State, best_of};
 use crate::seen::{Adapter, Controller, Seen};
 
-/// What this side can do with the adapters that there are.
-pub(crate) fn adapters(side: Side, seen: &Seen) -> Vec<Finding> {
+/// What this side can do with the adapters that there are, or with the one that is `wanted`.
+pub(crate) fn adapters(side: Side, seen: &Seen, wanted: Option<&str>) -> Vec<Finding> {
+    if let (true, Some(name)) = (seen.adapters.is_empty(), wanted) {
+        return vec![Finding::not(
+            State::Missing,
+            BLUETOOTH,
+            format!("this computer has no adapter {name}"),
+            "Choose one that bluetoothctl list names, or leave the choice to Berth: --radio bluez",
+        )];
+    }
     if seen.adapters.is_empty() {
         let advice = "Plug in a Bluetooth adapter (4.0 or newer), or look whether the system sees it: dmesg";
         return vec![Finding::not(

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use serde::Serialize;
 use zbus::fdo::{self, DBusProxy, PropertiesProxy};
-use zbus::{Connection, OwnedObjectPath, OwnedVariant, connection};
+use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant, connection};
 
-use crate::seen::{Absent, Adapter, Controller, Interface};
+use crate::seen::{Absent, Adapter, Controller, Interface, NetworkManager, WifiRadio};
 
 /// Longest wait for an answer.
 const CALL_WAIT: Duration = Duration::from_secs(3);
@@ -96,22 +97,50 @@ pub(crate) async fn supplicant(bus: &Bus) -> Result<Vec<Interface>, Absent> {
     Ok(interfaces)
 }
 
-/// Whether this user may join networks through NetworkManager without being asked.
-pub(crate) async fn network_manager(bus: &Bus) -> Result<bool, Absent> {
+/// NetworkManager, and which of these radios' interfaces it manages.
+pub(crate) async fn network_manager(bus: &Bus, radios: &[WifiRadio]) -> Result<NetworkManager, Absent> {
     let bus = running(bus, NETWORK_MANAGER).await?;
-    let answer = bus
-        .call_method(
-            Some(NETWORK_MANAGER),
-            "/org/freedesktop/NetworkManager",
-            Some(NETWORK_MANAGER),
-            "GetPermissions",
-            &(),
-        )
-        .await
-        .map_err(absent)?;
-    let permissions: BTreeMap<String, String> = answer.body().deserialize().map_err(absent)?;
-    let of = |action: &str| permissions.get(&format!("{NETWORK_MANAGER}.{action}"));
-    Ok(of("network-control").is_some_and(|answer| answer == "yes"))
+    let permissions = ask(&bus, "GetPermissions", &()).await?;
+    let permissions: BTreeMap<String, String> = permissions.body().deserialize().map_err(absent)?;
+    let control = permissions.get(&format!("{NETWORK_MANAGER}.network-control"));
+    let mut managed = Vec::new();
+    for name in radios.iter().flat_map(|radio| &radio.interfaces) {
+        match is_managed(&bus, name).await {
+            Ok(true) => managed.push(name.clone()),
+            Ok(false) | Err(Absent::Odd(_)) => {}
+            Err(absent) => return Err(absent),
+        }
+    }
+    Ok(NetworkManager {
+        may_join: control.is_some_and(|answer| answer == "yes"),
+        managed,
+    })
+}
+
+/// Odd: it does not have the interface.
+async fn is_managed(bus: &Connection, interface: &str) -> Result<bool, Absent> {
+    let device = ask(bus, "GetDeviceByIpIface", &interface).await?;
+    let device: OwnedObjectPath = device.body().deserialize().map_err(absent)?;
+    let kind = format!("{NETWORK_MANAGER}.Device");
+    let device = properties(bus, NETWORK_MANAGER, device.as_str(), &kind).await?;
+    Ok(get(&device, "Managed").unwrap_or(false))
+}
+
+/// What NetworkManager itself answers.
+async fn ask(
+    bus: &Connection,
+    method: &str,
+    arguments: &(impl Serialize + DynamicType),
+) -> Result<Message, Absent> {
+    let path = "/org/freedesktop/NetworkManager";
+    let call = bus.call_method(
+        Some(NETWORK_MANAGER),
+        path,
+        Some(NETWORK_MANAGER),
+        method,
+        arguments,
+    );
+    call.await.map_err(absent)
 }
 
 /// The bus, if this service is there.

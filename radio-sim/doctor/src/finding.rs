@@ -64,8 +64,9 @@ const BLUEZ: &str = "BlueZ";
 pub(crate) const SUPPLICANT: &str = "wpa_supplicant";
 pub(crate) const NETWORK_MANAGER: &str = "NetworkManager";
 
-/// What it means for this side, in the order in which a person would put it right.
-pub(crate) fn findings(side: Side, seen: &Seen) -> Vec<Finding> {
+/// What it means for this side, in the order in which a person would put it right. `wanted`: the Bluetooth adapter that is
+/// to be used.
+pub(crate) fn findings(side: Side, seen: &Seen, wanted: Option<&str>) -> Vec<Finding> {
     let mut findings = switches(seen);
     findings.push(match &seen.bluez {
         Ok(()) => Finding::ok(BLUEZ, "runs"),
@@ -78,14 +79,15 @@ pub(crate) fn findings(side: Side, seen: &Seen) -> Vec<Finding> {
             Finding::not(State::Missing, BLUEZ, words(absent), advice)
         }
     });
-    findings.extend(bluetooth::adapters(side, seen));
+    findings.extend(bluetooth::adapters(side, seen, wanted));
     match side {
         Side::Hub => {
             findings.extend(wifi::owners(&seen.radios));
             findings.push(wifi::hub_supplicant(&seen.supplicant));
+            findings.extend(wifi::hub_network_manager(seen));
         }
         Side::Laptop => {
-            findings.extend(wifi::clients(&seen.radios));
+            findings.extend(wifi::clients(seen));
             findings.extend(wifi::ways(seen));
         }
     }
@@ -151,7 +153,7 @@ pub(crate) fn best_of(mut findings: Vec<Finding>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seen::{Adapter, Band, Beside, Controller, Interface, Switch, WifiRadio};
+    use crate::seen::{Adapter, Band, Beside, Controller, Interface, NetworkManager, Switch, WifiRadio};
 
     fn adapter(name: &str, is_powered: bool, roles: &[&str]) -> Adapter {
         Adapter {
@@ -202,13 +204,15 @@ mod tests {
     fn found(side: Side, about: &str, change: impl FnOnce(&mut Seen)) -> Vec<(State, String)> {
         let mut seen = lab();
         change(&mut seen);
-        let all = findings(side, &seen).into_iter();
+        let all = findings(side, &seen, None).into_iter();
         let them = all.filter(|finding| finding.about == about);
         them.map(|finding| (finding.state, finding.text)).collect()
     }
 
     fn worst(side: Side, seen: &Seen) -> State {
-        let states = findings(side, seen).into_iter().map(|finding| finding.state);
+        let states = findings(side, seen, None)
+            .into_iter()
+            .map(|finding| finding.state);
         states.max_by_key(|state| *state as u8).unwrap()
     }
 
@@ -216,7 +220,7 @@ mod tests {
     fn a_computer_with_everything_is_enough_for_both_and_one_with_nothing_for_none() {
         for side in [Side::Hub, Side::Laptop] {
             assert_eq!(worst(side, &lab()), State::Ok);
-            let nothing = findings(side, &none());
+            let nothing = findings(side, &none(), None);
             assert!(nothing.iter().all(|it| it.state == State::Missing), "{nothing:?}");
         }
     }
@@ -236,14 +240,14 @@ mod tests {
             seen.network_manager = Err(absent);
             seens.push(seen);
         }
-        for finding in seens.iter().flat_map(|seen| findings(Side::Hub, seen)) {
+        for finding in seens.iter().flat_map(|seen| findings(Side::Hub, seen, None)) {
             assert_eq!(
                 finding.advice.is_some(),
                 finding.state != State::Ok,
                 "{finding:?}"
             );
         }
-        for finding in seens.iter().flat_map(|seen| findings(Side::Laptop, seen)) {
+        for finding in seens.iter().flat_map(|seen| findings(Side::Laptop, seen, None)) {
             assert_eq!(
                 finding.advice.is_some(),
                 finding.state != State::Ok,
@@ -310,18 +314,91 @@ mod tests {
         assert_eq!(state(|radio| radio.bands.clear()), State::Missing);
     }
 
+    fn network_manager(may_join: bool, managed: &[&str]) -> NetworkManager {
+        NetworkManager {
+            may_join,
+            managed: managed.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     #[test]
     fn one_way_into_a_group_is_enough_for_a_laptop_and_none_is_not() {
         let mut seen = lab();
         seen.supplicant = Err(Absent::Denied);
         assert_eq!(worst(Side::Laptop, &seen), State::Missing);
-        seen.network_manager = Ok(true);
+        seen.network_manager = Ok(network_manager(true, &["wlan0"]));
         assert_eq!(worst(Side::Laptop, &seen), State::Limited);
-        seen.network_manager = Ok(false);
+        seen.network_manager = Ok(network_manager(false, &["wlan0"]));
+        assert_eq!(worst(Side::Laptop, &seen), State::Missing);
+        seen.network_manager = Ok(network_manager(true, &[]));
         assert_eq!(worst(Side::Laptop, &seen), State::Missing);
         seen.supplicant = Ok(Vec::new());
-        assert_eq!(worst(Side::Laptop, &seen), State::Limited);
+        assert_eq!(worst(Side::Laptop, &seen), State::Ok);
         seen.radios[0].client = Beside::No;
         assert_eq!(worst(Side::Laptop, &seen), State::Limited);
+    }
+
+    #[test]
+    fn a_laptop_whose_wifi_is_networkmanagers_leaves_its_network_and_nobody_else_can_lend_it() {
+        let managed = |may_join| {
+            move |seen: &mut Seen| seen.network_manager = Ok(network_manager(may_join, &["wlan0"]))
+        };
+        let wifi = found(Side::Laptop, WIFI, managed(true));
+        assert_eq!(wifi[0].0, State::Limited);
+        assert!(wifi[0].1.contains("NetworkManager manages it"), "{wifi:?}");
+        assert_eq!(
+            found(Side::Laptop, NETWORK_MANAGER, managed(true))[0].0,
+            State::Ok
+        );
+        assert_eq!(
+            found(Side::Laptop, NETWORK_MANAGER, managed(false))[0].0,
+            State::Missing
+        );
+    }
+
+    #[test]
+    fn a_hub_needs_an_adapter_for_groups_that_networkmanager_leaves_alone() {
+        let state = |managed: &[&str], change: fn(&mut Seen)| {
+            let mut seen = lab();
+            seen.radios.push(WifiRadio {
+                interfaces: vec!["wlan1".to_owned()],
+                ..seen.radios[0].clone()
+            });
+            seen.network_manager = Ok(network_manager(true, managed));
+            change(&mut seen);
+            worst(Side::Hub, &seen)
+        };
+        assert_eq!(state(&[], |_| {}), State::Ok);
+        assert_eq!(state(&["wlan0"], |_| {}), State::Ok);
+        assert_eq!(state(&["wlan0", "wlan1"], |_| {}), State::Missing);
+        // What is left alone must be good for groups.
+        assert_eq!(
+            state(&["wlan0"], |seen| seen.radios[1].owner = Beside::No),
+            State::Missing
+        );
+        assert_eq!(
+            state(&[], |seen| seen.network_manager = Err(Absent::NotRunning)),
+            State::Ok
+        );
+    }
+
+    #[test]
+    fn of_several_bluetooth_adapters_only_the_one_that_is_named_counts() {
+        let mut seen = lab();
+        seen.adapters.push(adapter("hci1", true, &["central"]));
+        seen.switches = vec![Switch {
+            kind: "bluetooth".to_owned(),
+            name: "hci0".to_owned(),
+            is_hard: false,
+        }];
+        seen.narrow(None);
+        assert_eq!(seen.adapters.len(), 2);
+        seen.narrow(Some("hci1"));
+        assert_eq!(worst(Side::Laptop, &seen), State::Ok);
+        assert_eq!(worst(Side::Hub, &seen), State::Missing);
+        seen.narrow(Some("hci7"));
+        let all = findings(Side::Laptop, &seen, Some("hci7"));
+        let it = all.iter().find(|finding| finding.about == BLUETOOTH).unwrap();
+        assert_eq!(it.text, "this computer has no adapter hci7");
     }
 }

@@ -50,17 +50,18 @@ impl fmt::Display for Report {
     }
 }
 
-/// Looks at this computer. `wifi_bus` is the address of the bus of wpa_supplicant and NetworkManager; `None`: the system
+/// Looks at this computer, and of its Bluetooth adapters at the one of this name only, if there is one. `wifi_bus` is the address of the bus of wpa_supplicant and NetworkManager; `None`: the system
 /// bus, on which BlueZ is. Blocks for a moment, and for a minute where services are there but keep silent.
 ///
 /// # Errors
 /// The system gives no runtime to ask with.
-pub fn examine(side: Side, wifi_bus: Option<&str>) -> io::Result<Report> {
+pub fn examine(side: Side, bluetooth_adapter: Option<&str>, wifi_bus: Option<&str>) -> io::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let seen = runtime.block_on(look(wifi_bus));
-    let findings = findings(side, &seen);
+    let mut seen = runtime.block_on(look(wifi_bus));
+    seen.narrow(bluetooth_adapter);
+    let findings = findings(side, &seen, bluetooth_adapter);
     let ok = findings.iter().all(|finding| finding.state != State::Missing);
     Ok(Report { ok, findings })
 }
@@ -71,13 +72,14 @@ async fn look(wifi_bus: Option<&str>) -> Seen {
         Some(address) => bus::connect(Some(address)).await,
         None => system.clone(),
     };
+    let radios = wiphy::radios().await;
     let (bluez, adapters) = bus::bluetooth(&system, kernel::controllers()).await;
     Seen {
         bluez,
         adapters,
         switches: kernel::switches(),
-        radios: wiphy::radios().await,
         supplicant: bus::supplicant(&wifi).await,
-        network_manager: bus::network_manager(&wifi).await,
+        network_manager: bus::network_manager(&wifi, &radios).await,
+        radios,
     }
 }

@@ -13,8 +13,18 @@ pub(crate) struct Seen {
     pub(crate) radios: Vec<WifiRadio>,
     /// The interfaces that wpa_supplicant has.
     pub(crate) supplicant: Result<Vec<Interface>, Absent>,
-    /// NetworkManager, and whether this user may steer it without being asked.
-    pub(crate) network_manager: Result<bool, Absent>,
+    /// NetworkManager.
+    pub(crate) network_manager: Result<NetworkManager, Absent>,
+}
+
+impl Seen {
+    /// Leaves out every Bluetooth adapter but this one, if one is named: no other one is used.
+    pub(crate) fn narrow(&mut self, bluetooth_adapter: Option<&str>) {
+        let is_other = |name: &str| bluetooth_adapter.is_some_and(|wanted| wanted != name);
+        let others = self.adapters.extract_if(.., |adapter| is_other(&adapter.name));
+        let others: Vec<String> = others.map(|adapter| adapter.name).collect();
+        self.switches.retain(|switch| !others.contains(&switch.name));
+    }
 }
 
 /// Why a service can't be asked.
@@ -109,4 +119,13 @@ pub(crate) struct Interface {
     pub(crate) name: String,
     /// It can do Wi-Fi Direct.
     pub(crate) has_p2p: bool,
+}
+
+/// NetworkManager as it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NetworkManager {
+    /// This user may join networks through it without being asked.
+    pub(crate) may_join: bool,
+    /// The Wi-Fi interfaces that it manages. It ends every Wi-Fi Direct group on these that it has not asked for.
+    pub(crate) managed: Vec<String>,
 }

@@ -165,7 +165,7 @@ fn a_port_that_is_taken_and_a_radio_that_is_not_there_are_one_line() {
 fn the_doctor_names_what_is_missing_and_makes_nothing() {
     let place = tempfile::tempdir().unwrap();
     let doctor = std::process::Command::new(env!("CARGO_BIN_EXE_berthd"))
-        .args(["doctor", "--json"])
+        .args(["--radio", "bluez:hci99", "doctor", "--json"])
         .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
         .env("HOME", place.path())
         .output()
@@ -180,6 +180,8 @@ fn the_doctor_names_what_is_missing_and_makes_nothing() {
         .unwrap();
     assert_eq!(bluez["state"], "missing");
     assert!(bluez["advice"].is_string(), "{bluez}");
+    let is_asked_for = |finding: &serde_json::Value| finding["text"].as_str().unwrap().contains("hci99");
+    assert!(findings.iter().any(is_asked_for), "{findings:?}");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
 

@@ -52,13 +52,13 @@ const FORWARDING_STOP_MAX: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Command::Doctor) = args.command {
-        return doctor(args.json).unwrap_or_else(|error| failed(&error, FAILED));
-    }
     let config = match Config::of(&args) {
         Ok(config) => config,
         Err(error) => return failed(&error, WRONG_USAGE),
     };
+    if let Some(Command::Doctor) = args.command {
+        return doctor(&config.radio, args.json).unwrap_or_else(|error| failed(&error, FAILED));
+    }
     log(&args, &config);
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,8 +66,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn doctor(json: bool) -> Result<ExitCode> {
-    let report = berth_doctor::examine(Side::Hub, None).context("looking at this computer")?;
+fn doctor(radio: &RadioSpec, json: bool) -> Result<ExitCode> {
+    let adapter = match radio {
+        RadioSpec::Bluez(adapter) => adapter.as_deref(),
+        RadioSpec::Air(_) | RadioSpec::None => None,
+    };
+    let report = berth_doctor::examine(Side::Hub, adapter, None).context("looking at this computer")?;
     let mut out = io::stdout();
     if json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
