@@ -8,6 +8,7 @@ use std::time::Duration;
 use berth_radio::{Command, Event};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::{info, warn};
 use zbus::fdo::DBusProxy;
 use zbus::names::BusName;
@@ -17,7 +18,7 @@ use crate::advertising::{self, Advertising};
 use crate::bluez::{self, Life, Wanted, Which};
 use crate::bring_up::main_netdev;
 use crate::connections::{self, BLUEZ_NAME};
-use crate::error::HubRadioError;
+use crate::error::{BLUEZ, HubRadioError};
 use crate::group::{self, Group};
 use crate::links::{self, Links};
 use crate::owner;
@@ -25,6 +26,10 @@ use berth_net::{Word, Words};
 
 /// Longest wait for an answer on the bus.
 const CALL_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a hub that has just started waits for an adapter where none can be used: the system may still be looking for
+/// it.
+const COMING_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a new life of Bluetooth rests after one that ended: what ends at once is not begun all the time.
 const LIFE_REST: Duration = Duration::from_secs(1);
@@ -71,16 +76,22 @@ impl Hub {
                 may_power: true,
             },
         )?;
-        let mut why = HubRadioError::Silent {
-            service: crate::error::BLUEZ,
-        };
+        let mut why = None;
         let (adapter_name, adapter) = loop {
-            match tokio::time::timeout(CALL_WAIT, bluetooth.reports.recv()).await {
-                Ok(Some(bluez::Report::There { name, address })) => break (name, address),
-                Ok(Some(bluez::Report::Waiting(reason))) => why = reason,
-                Ok(Some(bluez::Report::Over(why))) => return Err(why),
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return Err(why),
+            // Until it has said what there is, its calls have deadlines of their own.
+            let report = match &why {
+                None => bluetooth.reports.recv().await,
+                Some(_) => timeout(COMING_WAIT, bluetooth.reports.recv())
+                    .await
+                    .ok()
+                    .flatten(),
+            };
+            match report {
+                Some(bluez::Report::There { name, address }) => break (name, address),
+                Some(bluez::Report::Waiting(reason)) => why = Some(reason),
+                Some(bluez::Report::Over(why)) => return Err(why),
+                Some(_) => {}
+                None => return Err(why.unwrap_or(HubRadioError::Silent { service: BLUEZ })),
             }
         };
         let (owner, orders) = mpsc::channel(OWNER_MAX);
