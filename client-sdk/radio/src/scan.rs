@@ -25,8 +25,10 @@ use crate::central::{Input, Scan};
 const SCAN_TIME: Duration = Duration::from_secs(2);
 const SHORT_SCANS: u32 = 20;
 
-/// How long after one that could not be started.
-const SCAN_REST: Duration = Duration::from_secs(1);
+/// How long after one that could not be started; doubled with each more, up to a limit. Somebody may have to put right
+/// what BlueZ refuses it for.
+const REST_MIN: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_secs(30);
 
 /// Scans as `wanted` says, until its sender is gone.
 pub(crate) async fn run(
@@ -34,7 +36,7 @@ pub(crate) async fn run(
     mut wanted: watch::Receiver<Option<Scan>>,
     inputs: mpsc::Sender<Input>,
 ) {
-    let mut scans = 0;
+    let mut pace = Pace::default();
     loop {
         let scan = *wanted.borrow_and_update();
         let Some(scan) = scan else {
@@ -43,22 +45,20 @@ pub(crate) async fn run(
             }
             continue;
         };
-        let ended = scan_once(&adapter, scan, time(scans), &mut wanted, &inputs).await;
+        let ended = scan_once(&adapter, scan, pace.time(), &mut wanted, &inputs).await;
         if let Err(error) = timeout(CALL_WAIT, adapter.stop_scan()).await {
             debug!(%error, "scan is not stopped");
         }
-        scans = match ended {
-            Ok(End::Late) => scans + 1,
-            Ok(End::Unwanted) => 0,
-            Err(error) => {
-                debug!(%error, "no scan");
-                tokio::select! {
-                    () = sleep(SCAN_REST) => {}
-                    _ = wanted.changed() => {}
-                }
-                0
+        let end = ended.unwrap_or_else(|error| {
+            debug!(%error, "no scan");
+            End::Refused
+        });
+        if let Some(rest) = pace.after(end) {
+            tokio::select! {
+                () = sleep(rest) => {}
+                _ = wanted.changed() => {}
             }
-        };
+        }
         if wanted.has_changed().is_err() {
             return;
         }
@@ -69,11 +69,38 @@ pub(crate) async fn run(
 enum End {
     Late,
     Unwanted,
+    /// It did not begin, or BlueZ was gone.
+    Refused,
 }
 
-/// How long a scan runs after so many that nobody stopped; `None`: until somebody does.
-fn time(scans: u32) -> Option<Duration> {
-    (scans < SHORT_SCANS).then_some(SCAN_TIME)
+/// How long scans run, and rest, after those that were there.
+#[derive(Debug, Default)]
+struct Pace {
+    /// In a row that nobody stopped.
+    scans: u32,
+    /// In a row.
+    refusals: u32,
+}
+
+impl Pace {
+    /// How long the next scan runs; `None`: until somebody stops it.
+    fn time(&self) -> Option<Duration> {
+        (self.scans < SHORT_SCANS).then_some(SCAN_TIME)
+    }
+
+    /// How long to rest after a scan that ended so, unless something else is wanted meanwhile.
+    fn after(&mut self, end: End) -> Option<Duration> {
+        let Self { scans, refusals } = std::mem::take(self);
+        match end {
+            End::Late => self.scans = scans.saturating_add(1),
+            End::Unwanted => {}
+            End::Refused => {
+                self.refusals = refusals.saturating_add(1);
+                return Some(REST_MIN.saturating_mul(1 << refusals.min(16)).min(REST_MAX));
+            }
+        }
+        None
+    }
 }
 
 async fn scan_once(
@@ -147,7 +174,27 @@ mod tests {
 
     #[test]
     fn a_scan_that_nobody_stops_is_in_the_end_left_alone() {
-        let short = (0..u32::MAX).take_while(|scans| time(*scans).is_some()).count();
-        assert!((1..60).contains(&short), "{short} scans");
+        let mut pace = Pace::default();
+        let mut short = 0;
+        while pace.time().is_some() {
+            assert_eq!(pace.after(End::Late), None);
+            short += 1;
+            assert!(short < 60, "{short} scans");
+        }
+        assert!(short > 0);
+        pace.after(End::Unwanted);
+        assert!(pace.time().is_some());
+    }
+
+    #[test]
+    fn a_refused_scan_is_tried_again_after_rests_that_grow_to_their_limit() {
+        let mut pace = Pace::default();
+        let rests: Vec<_> = (0..40).map_while(|_| pace.after(End::Refused)).collect();
+        assert_eq!(rests.len(), 40);
+        assert!(rests.is_sorted() && rests[0] == REST_MIN && rests[39] == REST_MAX);
+        for end in [End::Late, End::Unwanted] {
+            assert_eq!(pace.after(end), None);
+            assert_eq!(pace.after(End::Refused), Some(REST_MIN));
+        }
     }
 }
