@@ -180,7 +180,6 @@ const fn way_name(way: Way) -> &'static str {
         Way::WifiDirect => "Wi-Fi Direct",
         Way::NetworkManager => "a station of NetworkManager",
         Way::Supplicant => "a station of wpa_supplicant",
-        Way::Portable => "a station of the system's Wi-Fi programs",
     }
 }
 

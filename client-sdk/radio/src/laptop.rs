@@ -85,9 +85,8 @@ impl Laptop {
         let wifi_bus = match hardware.wifi_bus {
             Some(address) => connect(connection::Builder::address(address.as_str()))
                 .await
-                .map_err(|error| warn!(%error, "no bus of Wi-Fi's own"))
-                .ok(),
-            None => Some(bus.clone()),
+                .map_err(LaptopRadioError::NoBus)?,
+            None => bus.clone(),
         };
         let watcher = tokio::spawn(async move {
             if let Err(error) = adapter::watch(&bus, name, changes).await {

@@ -4,7 +4,7 @@
 //! Place: `berth`'s driver -> [`LaptopRadio::open`]'s radio -> BlueZ (btleplug), wpa_supplicant, NetworkManager. The
 //! contract is [`berth_radio`]'s; streams are [`berth_net::DriverRadio`]'s.
 //! Invariant: the state is in machines without IO (`central`, `membership`, `way`), the calls at the edges (`adapter`,
-//! `scan`, `link`; `direct`, `network_manager`, `station`, `portable`). Every call has a deadline, every queue a limit,
+//! `scan`, `link`; `direct`, `network_manager`, `station`). Every call has a deadline, every queue a limit,
 //! and whatever ends the program, nothing of it stays in the laptop's networks once it runs again.
 
 mod adapter;
@@ -18,7 +18,6 @@ mod laptop;
 mod link;
 mod membership;
 mod network_manager;
-mod portable;
 mod scan;
 mod station;
 mod supplicant;

@@ -14,7 +14,7 @@ pub(crate) const FIRST: Way = Way::WifiDirect;
 pub(crate) fn wait(way: Way) -> Duration {
     Duration::from_secs(match way {
         Way::WifiDirect => 16,
-        Way::NetworkManager | Way::Supplicant | Way::Portable => 18,
+        Way::NetworkManager | Way::Supplicant => 18,
     })
 }
 
@@ -25,12 +25,9 @@ pub(crate) fn after(way: Way, failure: Failure) -> Option<Way> {
         (Way::WifiDirect, _) => Some(Way::NetworkManager),
         // It is not there, or leaves the adapter alone.
         (Way::NetworkManager, Failure::Missing | Failure::Unable) => Some(Way::Supplicant),
-        (Way::NetworkManager, Failure::Silent) => Some(Way::Portable),
-        // Its programs have no more rights than we, and another station finds no more.
-        (Way::NetworkManager, Failure::Denied | Failure::Refused) => None,
-        (Way::Supplicant, Failure::Missing | Failure::Denied | Failure::Unable) => Some(Way::Portable),
-        (Way::Supplicant, Failure::Refused | Failure::Silent) => None,
-        (Way::Portable, _) => None,
+        // It has the adapter, and another station finds no more. Its programs (`nmcli`) can't do what it does not.
+        (Way::NetworkManager, Failure::Denied | Failure::Refused | Failure::Silent)
+        | (Way::Supplicant, _) => None,
     }
 }
 
@@ -65,7 +62,7 @@ mod tests {
         for failure in FAILURES {
             let ways = taken(|way| match way {
                 Way::NetworkManager => failure,
-                Way::WifiDirect | Way::Supplicant | Way::Portable => Failure::Unable,
+                Way::WifiDirect | Way::Supplicant => Failure::Unable,
             });
             let is_alone = matches!(failure, Failure::Missing | Failure::Unable);
             assert_eq!(ways.contains(&Way::Supplicant), is_alone, "{failure:?}");
@@ -73,38 +70,20 @@ mod tests {
     }
 
     #[test]
-    fn the_last_resort_comes_where_no_service_answers_and_never_after_a_refusal() {
-        assert_eq!(taken(|_| Failure::Missing).last(), Some(&Way::Portable));
-        assert_eq!(taken(|_| Failure::Silent).last(), Some(&Way::Portable));
-        assert!(!taken(|_| Failure::Refused).contains(&Way::Portable));
-    }
-
-    #[test]
     fn ways_end_in_time_for_whoever_waits_for_an_answer() {
         for first in FAILURES {
             for second in FAILURES {
-                for third in FAILURES {
-                    let ways = taken(|way| match way {
-                        Way::WifiDirect => first,
-                        Way::NetworkManager => second,
-                        Way::Supplicant | Way::Portable => third,
-                    });
-                    assert!(ways.len() <= 4);
-                    // Who is not there says so at once.
-                    let waits = ways.iter().filter(|way| !is_quick(**way, first, second, third));
-                    let wait: Duration = waits.map(|way| wait(*way)).sum();
-                    assert!(wait < berth_radio::conformance::ANSWER_WAIT, "{ways:?}");
-                }
+                let fails = |way| match way {
+                    Way::WifiDirect => first,
+                    Way::NetworkManager => second,
+                    Way::Supplicant => Failure::Silent,
+                };
+                let ways = taken(fails);
+                // Who is not there says so at once.
+                let is_slow = |way: &&Way| matches!(fails(**way), Failure::Refused | Failure::Silent);
+                let wait: Duration = ways.iter().filter(is_slow).map(|way| wait(*way)).sum();
+                assert!(wait < berth_radio::conformance::ANSWER_WAIT, "{ways:?}");
             }
         }
-    }
-
-    fn is_quick(way: Way, first: Failure, second: Failure, third: Failure) -> bool {
-        let failure = match way {
-            Way::WifiDirect => first,
-            Way::NetworkManager => second,
-            Way::Supplicant | Way::Portable => third,
-        };
-        matches!(failure, Failure::Missing | Failure::Denied | Failure::Unable)
     }
 }

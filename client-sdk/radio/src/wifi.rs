@@ -14,7 +14,7 @@ use zbus::{Connection, OwnedObjectPath};
 
 use crate::membership::Number;
 use crate::way::{self, Failure, Way};
-use crate::{dial, direct, kernel, network_manager, portable, station};
+use crate::{dial, direct, kernel, network_manager, station};
 
 /// Longest time that a joined interface has neither carrier nor address.
 const ADDRESS_WAIT: Duration = Duration::from_secs(5);
@@ -60,25 +60,16 @@ struct Place {
     owner: SocketAddrV6,
 }
 
-/// Until there are no more orders; then nothing of a membership is left. Without a bus there is one way only.
-pub(crate) async fn run(
-    bus: Option<Connection>,
-    mut orders: mpsc::Receiver<Order>,
-    reports: mpsc::Sender<Report>,
-) {
+/// Until there are no more orders; then nothing of a membership is left.
+pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, reports: mpsc::Sender<Report>) {
     let mut undo = Undo {
         before: Vec::new(),
-        ways: vec![
-            Way::WifiDirect,
-            Way::NetworkManager,
-            Way::Supplicant,
-            Way::Portable,
-        ],
+        ways: vec![Way::WifiDirect, Way::NetworkManager, Way::Supplicant],
     };
-    undo.clear(bus.as_ref()).await;
+    undo.clear(&bus).await;
     let mut next = orders.recv().await;
     while let Some(order) = next.take() {
-        undo.clear(bus.as_ref()).await;
+        undo.clear(&bus).await;
         let (number, credentials) = match order {
             Order::Exit(number) => {
                 let _ = reports.send(Report::Down(number)).await;
@@ -89,7 +80,7 @@ pub(crate) async fn run(
         };
         let joined = tokio::select! {
             order = orders.recv() => { next = order; continue }
-            joined = enter(bus.as_ref(), &credentials, &mut undo) => joined,
+            joined = enter(&bus, &credentials, &mut undo) => joined,
         };
         if let Some((joined, Place { interface, owner })) = joined {
             let up = Report::Up {
@@ -103,18 +94,14 @@ pub(crate) async fn run(
                 () = ended(&interface) => info!(interface, "the group has ended by itself"),
             }
         }
-        undo.clear(bus.as_ref()).await;
+        undo.clear(&bus).await;
         let _ = reports.send(Report::Ended(number)).await;
         next = orders.recv().await;
     }
-    undo.clear(bus.as_ref()).await;
+    undo.clear(&bus).await;
 }
 
-async fn enter(
-    bus: Option<&Connection>,
-    credentials: &GroupCredentials,
-    undo: &mut Undo,
-) -> Option<(Joined, Place)> {
+async fn enter(bus: &Connection, credentials: &GroupCredentials, undo: &mut Undo) -> Option<(Joined, Place)> {
     if !is_sound(credentials) {
         warn!("a group's credentials are not as they must be");
         return None;
@@ -144,24 +131,20 @@ async fn enter(
 
 async fn take(
     way: Way,
-    bus: Option<&Connection>,
+    bus: &Connection,
     credentials: &GroupCredentials,
     undo: &mut Undo,
 ) -> Result<Place, Failure> {
     let mut interface = kernel::wifi_interface().ok_or(Failure::Missing)?;
     match way {
         Way::WifiDirect => {
-            let bus = bus.ok_or(Failure::Missing)?;
             if network_manager::has(bus, &interface).await {
                 return Err(Failure::Unable);
             }
             interface = direct::join(bus, &interface, credentials, &mut undo.before).await?;
         }
-        Way::NetworkManager => {
-            network_manager::join(bus.ok_or(Failure::Missing)?, &interface, credentials).await?;
-        }
-        Way::Supplicant => station::join(bus.ok_or(Failure::Missing)?, &interface, credentials).await?,
-        Way::Portable => portable::join(&interface, credentials).await?,
+        Way::NetworkManager => network_manager::join(bus, &interface, credentials).await?,
+        Way::Supplicant => station::join(bus, &interface, credentials).await?,
     }
     let settled = timeout(ADDRESS_WAIT, async {
         while !(kernel::is_up(&interface) && kernel::has_link_local(&interface)) {
@@ -189,15 +172,13 @@ async fn ended(interface: &str) {
 
 impl Undo {
     /// Undoes every way that may have left something, whichever it is that has joined.
-    async fn clear(&mut self, bus: Option<&Connection>) {
+    async fn clear(&mut self, bus: &Connection) {
         for way in &self.ways {
             let cleared = timeout(CLEAR_WAIT, async {
-                match (way, bus) {
-                    (Way::WifiDirect, Some(bus)) => direct::clear(bus, &self.before).await,
-                    (Way::NetworkManager, Some(bus)) => network_manager::clear(bus).await,
-                    (Way::Supplicant, Some(bus)) => station::clear(bus).await,
-                    (Way::Portable, _) => portable::clear().await,
-                    (Way::WifiDirect | Way::NetworkManager | Way::Supplicant, None) => {}
+                match way {
+                    Way::WifiDirect => direct::clear(bus, &self.before).await,
+                    Way::NetworkManager => network_manager::clear(bus).await,
+                    Way::Supplicant => station::clear(bus).await,
                 }
             });
             if cleared.await.is_err() {

@@ -45,7 +45,7 @@ pub struct GroupCredentials {
     pub passphrase: String,
     /// Channel centre in MHz.
     pub frequency_mhz: u32,
-    /// Where the owner listens, as text: an IPv6 link-local or IPv4 address and a port.
+    /// Where the owner listens, as text: an IPv6 link-local address and a port.
     pub endpoint: String,
     /// The owner's Wi-Fi Direct device address, 48 bits: a P2P client finds the owner by it. Not the address of the
     /// group's network, and a station has no use for it.
@@ -70,8 +70,6 @@ pub enum Way {
     NetworkManager,
     /// As a station, through wpa_supplicant where that runs alone.
     Supplicant,
-    /// As a station, through whatever the platform has (`wifi-rs`).
-    Portable,
 }
 
 /// Why a way did not lead there.
