@@ -4,6 +4,9 @@ use std::io;
 
 use berth_net::OpenError;
 
+use crate::bus::failure;
+use crate::way::Failure;
+
 /// Why there is no radio.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,17 +70,11 @@ impl LaptopRadioError {
     }
 
     pub(crate) fn of_bluez(error: zbus::Error) -> Self {
-        use zbus::fdo;
-        match error {
-            zbus::Error::FDO(error) => match *error {
-                fdo::Error::AccessDenied(_) => Self::NotAllowed,
-                fdo::Error::ServiceUnknown(_)
-                | fdo::Error::NameHasNoOwner(_)
-                | fdo::Error::SpawnServiceNotFound(_) => Self::NoBluez,
-                other => Self::Bluez(other.into()),
-            },
-            zbus::Error::InputOutput(error) if error.kind() == io::ErrorKind::TimedOut => Self::Silent,
-            error => Self::Bluez(error),
+        match failure(&error) {
+            Failure::Denied => Self::NotAllowed,
+            Failure::Missing => Self::NoBluez,
+            Failure::Silent => Self::Silent,
+            Failure::Unable | Failure::Refused => Self::Bluez(error),
         }
     }
 }
