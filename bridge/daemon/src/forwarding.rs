@@ -18,7 +18,7 @@ use berth_radio::Time;
 use berth_wire::{SetRef, SetSeq};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-use crate::Clock;
+use crate::{Clock, Opening, Windows};
 
 /// Wait after a failure; twice as long after each further one.
 pub const RETRY_MIN: Duration = Duration::from_secs(30);
@@ -28,6 +28,9 @@ pub const RETRY_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Visits hold forwarding back for this long at the most: a hub where somebody always visits forwards too.
 pub const VISITS_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// The longest sleep until a window opens: a wall clock that is set meanwhile is seen by then.
+const WINDOW_LOOK: Duration = Duration::from_secs(15 * 60);
 
 /// Monotonic time.
 pub type Monotonic = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -45,8 +48,19 @@ pub struct ForwardingParts {
     pub now: Monotonic,
     /// For receipts and locks.
     pub wall_ns: Clock,
-    /// Forward without being asked, while no visit runs.
-    pub by_itself: bool,
+    /// When it is forwarded without being asked.
+    pub by_itself: ByItself,
+}
+
+/// When sets are forwarded without being asked. Visits go first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ByItself {
+    /// Never.
+    Never,
+    /// As soon as there are any.
+    AtOnce,
+    /// At hours that suit the upstream's server. What is under way when they end goes on in the next.
+    In(Windows),
 }
 
 /// One thing that happened to somebody's sets.
@@ -255,7 +269,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        if self.parts.by_itself {
+        if self.goes_by_itself() {
             self.look_at_all();
         }
         while !self.stop.load(Ordering::SeqCst) {
@@ -275,7 +289,7 @@ impl Worker {
 
     fn take(&mut self, wish: Wish) {
         match wish {
-            Wish::Look(laptop) if self.parts.by_itself => drop(self.job(laptop)),
+            Wish::Look(laptop) if self.goes_by_itself() => drop(self.job(laptop)),
             Wish::Look(_) | Wish::Stop => {}
             Wish::Visits(0) => self.visiting_since = None,
             Wish::Visits(_) => {
@@ -287,7 +301,7 @@ impl Worker {
                 let asked: Vec<LaptopId> = self.jobs.iter().filter_map(asked).collect();
                 self.jobs.clear();
                 self.current = None;
-                if self.parts.by_itself {
+                if self.goes_by_itself() {
                     self.look_at_all();
                 }
                 for laptop in asked {
@@ -346,7 +360,8 @@ impl Worker {
     /// Does one step, and says when to go on; `None`: when a wish comes.
     fn work(&mut self) -> Option<Time> {
         let now = (self.parts.now)();
-        let held_until = self.visiting_since.map(|since| since + VISITS_WAIT_MAX);
+        let visited_until = self.visiting_since.map(|since| since + VISITS_WAIT_MAX);
+        let held_until = visited_until.max(self.opens_at(now));
         let at = |job: &Job| match held_until {
             Some(until) if !job.asked => job.not_before.max(until),
             Some(_) | None => job.not_before,
@@ -366,6 +381,23 @@ impl Worker {
             Err(failure) => self.failed(laptop, failure),
         }
         Some(now)
+    }
+
+    fn goes_by_itself(&self) -> bool {
+        self.parts.by_itself != ByItself::Never
+    }
+
+    /// When to look at the windows again, if none is open.
+    fn opens_at(&self, now: Time) -> Option<Time> {
+        let ByItself::In(windows) = &self.parts.by_itself else {
+            return None;
+        };
+        let wall_ns = (self.parts.wall_ns)();
+        let Opening::At(at_ns) = windows.opens(wall_ns) else {
+            return None;
+        };
+        let wait = Duration::from_nanos(u64::try_from(at_ns.saturating_sub(wall_ns)).unwrap_or(0));
+        Some(now + wait.min(WINDOW_LOOK))
     }
 
     fn step(&mut self, laptop: &LaptopId) -> Result<Progress, ForwardFailure> {
@@ -418,7 +450,7 @@ impl Worker {
 
     fn failed(&mut self, laptop: LaptopId, failure: ForwardFailure) {
         self.set_current(None);
-        if self.parts.by_itself {
+        if self.goes_by_itself() {
             let now = (self.parts.now)();
             let job = self.job(laptop);
             job.not_before = now + job.retry;

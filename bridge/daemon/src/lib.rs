@@ -9,11 +9,13 @@ mod forwarding;
 mod hub;
 mod store;
 mod visit;
+mod windows;
 
 pub use drive::{Beat, HubGone, Inbox, Orders, Program, STOP_MAX, Stopped, Turn, drive, orders};
 pub use forwarding::{
-    ForwardFailure, ForwardNews, ForwardStatus, Forwarded, Forwarding, ForwardingParts, Monotonic,
+    ByItself, ForwardFailure, ForwardNews, ForwardStatus, Forwarded, Forwarding, ForwardingParts, Monotonic,
     OpenUpstream, RETRY_MAX, RETRY_MIN, VISITS_WAIT_MAX,
 };
 pub use hub::{Hub, HubEvent, HubOutput, HubParts};
 pub use store::{Clock, StoreThreads, Stores};
+pub use windows::{Opening, WindowError, Windows};

@@ -196,8 +196,10 @@ pub struct HubStatus {
     pub visits: Vec<Visiting>,
     /// Where sets go.
     pub upstream: Option<String>,
-    /// `auto` or `manual`.
+    /// `auto`, `manual`, or the hours in which sets are forwarded.
     pub forward: String,
+    /// When these begin again, while the hub is outside of them.
+    pub forwards_at: Option<Timestamp>,
     /// Whose set is on its way upstream.
     pub forwarding: Option<String>,
     /// Sets that are not upstream.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use berth_bridge::{FolderUpstream, Journal, Opened, SetRecord, Spool, Upstream};
 use berth_daemon::{
-    ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders, Program,
+    ByItself, ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders, Program,
     StoreThreads, Stores, drive,
 };
 use berth_pairing::{Identity, Name, TrustList, fast_aes};
@@ -159,7 +159,7 @@ fn start_forwarding(spool: Arc<Spool>, identity: &Identity, upstream: &Path) -> 
         open: Box::new(move |_| Ok(Box::new(FolderUpstream::new(&upstream, &hub)) as Box<dyn Upstream>)),
         now: Arc::new(move || clock.now()),
         wall_ns: Arc::new(wall_ns),
-        by_itself: false,
+        by_itself: ByItself::Never,
     };
     Forwarding::start(parts, Box::new(|_| {}))
 }

@@ -74,6 +74,39 @@ fn forwarding_by_hand_waits_to_be_asked_and_then_for_the_end() {
 }
 
 #[test]
+fn outside_of_its_hours_a_hub_forwards_when_it_is_asked_only() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, up) = (place.path().join("hub"), place.path().join("up"));
+    let sealed = sealed_set(&state);
+    fs::create_dir(&up).unwrap();
+    let file = place.path().join("berthd.toml");
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).weekday();
+    let day = |ahead: i64| today.wrapping_add(ahead);
+    let name = |day: jiff::civil::Weekday| format!("{day:?}")[..3].to_lowercase();
+    let text = format!(
+        "time_zone = \"UTC\"\nforward = [\"{} 00:00-24:00\"]\n",
+        name(day(3))
+    );
+    fs::write(&file, text).unwrap();
+    let options = [
+        "--config",
+        file.to_str().unwrap(),
+        "--upstream",
+        up.to_str().unwrap(),
+    ];
+    let hub = Hub::start(&state, &options);
+    let status = hub.ask(&json!({ "do": "status" }));
+    assert!(status[0]["forwards_at"].is_string(), "{status:#?}");
+    hub.stop();
+    assert_eq!(fs::read_dir(&up).unwrap().count(), 0, "it forwarded by itself");
+    let hub = Hub::start(&state, &options);
+    hub.ask(&json!({ "do": "forward" }));
+    hub.stop();
+    let repository = up.join(format!("laptop-{}", sealed.laptop));
+    assert!(repository.join("snapshots").join(&sealed.snapshot).exists());
+}
+
+#[test]
 fn an_upstream_that_vanished_is_named_and_nothing_is_made_in_its_place() {
     let place = tempfile::tempdir().unwrap();
     let (state, up) = (place.path().join("hub"), place.path().join("up"));

@@ -6,15 +6,26 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use berth_daemon::Windows;
 use berth_net::RadioSpec;
 use berth_pairing::Name;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use crate::args::Args;
 
 /// Keys of the file; see `berthd.example.toml`.
-const KEYS: [&str; 7] = ["forward", "listen", "log", "name", "radio", "state", "upstream"];
+const KEYS: [&str; 8] = [
+    "forward",
+    "listen",
+    "log",
+    "name",
+    "radio",
+    "state",
+    "time_zone",
+    "upstream",
+];
 
 /// Settings files are a page.
 const FILE_SIZE_BYTES_MAX: u64 = 64 * 1024;
@@ -32,19 +43,59 @@ struct File {
     upstream: Option<String>,
     #[serde(default)]
     forward: When,
+    time_zone: Option<String>,
     #[serde(default)]
     log: Level,
 }
 
-/// When sets are forwarded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "give \"auto\", \"manual\", or hours as in [\"01:00-05:00\"]"
+)]
+enum WordOrWindows {
+    Word(String),
+    Windows(Vec<String>),
+}
+
+/// When sets are forwarded, while no visit is under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "WordOrWindows")]
 pub(crate) enum When {
-    /// At once, while no visit is under way.
+    /// At once.
     #[default]
     Auto,
     /// When somebody runs `berthctl forward`.
     Manual,
+    /// At these hours, and when somebody runs `berthctl forward`.
+    In(Windows),
+}
+
+impl When {
+    /// Hours as this hub's.
+    pub(crate) fn of(self, zone: TimeZone, hub: [u8; 32]) -> Self {
+        match self {
+            Self::In(windows) => Self::In(windows.of(zone, hub)),
+            Self::Auto | Self::Manual => self,
+        }
+    }
+}
+
+impl TryFrom<WordOrWindows> for When {
+    type Error = String;
+
+    fn try_from(given: WordOrWindows) -> Result<Self, String> {
+        match given {
+            WordOrWindows::Word(word) if word == "auto" => Ok(Self::Auto),
+            WordOrWindows::Word(word) if word == "manual" => Ok(Self::Manual),
+            WordOrWindows::Word(word) => Err(format!(
+                "{word:?} is neither \"auto\" nor \"manual\"; hours stand in brackets, as in [\"01:00-05:00\"]"
+            )),
+            WordOrWindows::Windows(lines) => Windows::parse(&lines)
+                .map(Self::In)
+                .map_err(|error| error.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for When {
@@ -52,6 +103,7 @@ impl fmt::Display for When {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Manual => "manual",
+            Self::In(windows) => return windows.fmt(f),
         })
     }
 }
@@ -78,6 +130,7 @@ pub(crate) struct Config {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) upstream: Option<String>,
     pub(crate) forward: When,
+    pub(crate) time_zone: TimeZone,
     pub(crate) log: LevelFilter,
 }
 
@@ -101,6 +154,12 @@ impl Config {
             listen: args.listen.or(file.listen),
             upstream: args.upstream.clone().or(file.upstream),
             forward: file.forward,
+            time_zone: match file.time_zone.as_deref() {
+                None => TimeZone::system(),
+                Some(name) => TimeZone::get(name).with_context(|| {
+                    format!("this computer knows no time zone {name:?}: give one like \"Europe/Berlin\"")
+                })?,
+            },
             log: match file.log {
                 Level::Off => LevelFilter::OFF,
                 Level::Error => LevelFilter::ERROR,
@@ -169,7 +228,7 @@ mod tests {
         );
         assert_eq!(
             error("colour = 1\n"),
-            "there is no key \"colour\": there are forward, listen, log, name, radio, state, upstream"
+            "there is no key \"colour\": there are forward, listen, log, name, radio, state, time_zone, upstream"
         );
     }
 
@@ -180,6 +239,9 @@ mod tests {
             "log = \"loud\"",
             "listen = \"here\"",
             "forward = \"soon\"",
+            "forward = 7",
+            "forward = []",
+            "forward = [\"01:00-05:00\", \"day 01:00-05:00\"]",
         ] {
             let error = error(&format!("# a comment\n{text}\n"));
             assert!(error.starts_with("line 2: "), "{error}");

@@ -21,8 +21,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use berth_bridge::{Forward, SetRecord, Spool};
 use berth_daemon::{
-    Beat, Clock, ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts, Orders,
-    Program, StoreThreads, Stores, drive,
+    Beat, ByItself, Clock, ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts,
+    Orders, Program, StoreThreads, Stores, drive,
 };
 use berth_doctor::Side;
 use berth_net::{RadioSpec, endpoints};
@@ -102,7 +102,7 @@ fn log(args: &Args, config: &Config) {
     }
 }
 
-fn run(config: Config) -> Result<()> {
+fn run(mut config: Config) -> Result<()> {
     // From here on a signal waits until it is looked at: nothing is half begun when it comes.
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("waiting for signals")?;
     let State {
@@ -128,6 +128,7 @@ fn run(config: Config) -> Result<()> {
     let for_laptops = address.filter(|address| is_shared || !address.ip().is_loopback());
     let wall: Clock = Arc::new(wall_ns);
     let key = identity.device();
+    config.forward = config.forward.of(config.time_zone.clone(), key.0);
     let parts = HubParts {
         setup: HubSetup {
             identity,
@@ -246,7 +247,11 @@ fn start_forwarding(
         }),
         now: Arc::new(monotonic),
         wall_ns: Arc::new(wall_ns),
-        by_itself: config.forward == When::Auto,
+        by_itself: match &config.forward {
+            When::Auto => ByItself::AtOnce,
+            When::Manual => ByItself::Never,
+            When::In(windows) => ByItself::In(windows.clone()),
+        },
     };
     Forwarding::start(parts, Box::new(log_forwarding))
 }

@@ -17,6 +17,7 @@ use berth_ctl::{
 };
 use clap::Parser;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -284,10 +285,13 @@ fn status(status: &HubStatus) {
         .forwarding
         .as_ref()
         .map(|laptop| format!(", forwarding for {}", narrow(laptop, NAME_WIDTH_MAX)));
+    let next = status
+        .forwards_at
+        .map(|at| format!(", next {}", at.to_zoned(TimeZone::system()).strftime("%a %H:%M")));
     say(&format!(
         "Upstream   {upstream} ({}){}",
         status.forward,
-        current.unwrap_or_default()
+        current.or(next).unwrap_or_default()
     ));
     status
         .problems

@@ -3,10 +3,13 @@
 use anyhow::Result;
 use berth_bridge::{Forward, RESERVE_SIZE_BYTES, SetRecord};
 use berth_ctl::{Device, HubStatus, SetItem, SetRow, Standing, Visiting};
+use berth_daemon::Opening;
 use berth_wire::SetKind;
 use jiff::Timestamp;
 
 use super::Control;
+use crate::clock::wall_ns;
+use crate::config::When;
 use crate::roll::{self, Known};
 
 impl Control {
@@ -86,6 +89,13 @@ impl Control {
                 .collect(),
             upstream: upstream.map(|folder| folder.display().to_string()),
             forward: self.config.forward.to_string(),
+            forwards_at: match &self.config.forward {
+                When::In(windows) => match windows.opens(wall_ns()) {
+                    Opening::At(at_ns) => timestamp(at_ns),
+                    Opening::Open => None,
+                },
+                When::Auto | When::Manual => None,
+            },
             forwarding: forwarding.current.and_then(name),
             sets_waiting,
             bytes_waiting,
