@@ -9,7 +9,7 @@
     reason = "a program for people has a clock and prints"
 )]
 
-use std::env::args;
+use std::env::{args, temp_dir};
 use std::io::stdin;
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
@@ -24,7 +24,7 @@ fn main() -> Result<(), String> {
         .with_max_level(tracing::Level::DEBUG)
         .init();
     let began = Instant::now();
-    let radio = HubRadio::open(args().nth(1), move || began.elapsed());
+    let radio = HubRadio::open(args().nth(1), temp_dir(), move || began.elapsed());
     let mut radio = radio.map_err(|error| format!("{error}. {}", error.advice()))?;
     println!("{:.3} open", radio.now().as_secs_f64());
     let (give, orders) = channel();

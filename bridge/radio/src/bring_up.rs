@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddrV6;
+use std::path::Path;
 use std::time::Duration;
 
 use berth_radio::GroupCredentials;
@@ -16,10 +17,11 @@ use tracing::debug;
 use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 
 use crate::error::HubRadioError;
+use crate::given::give;
 use crate::kernel::{device_address, link_local};
 use crate::network_manager;
 use crate::owner::MARK;
-use crate::supplicant::{GroupProxy, Netdev, netdevs, object, signals, supplicant};
+use crate::supplicant::{GroupProxy, Netdev, netdevs, object, signals};
 
 /// Longest time from a channel that was accepted to a group that is up on it.
 const CHANNEL_WAIT: Duration = Duration::from_secs(6);
@@ -53,11 +55,11 @@ fn refused(what: &'static str) -> impl Fn(zbus::Error) -> HubRadioError {
 }
 
 /// The interface that groups are made on: one that wpa_supplicant has, else it is given one. Those that NetworkManager
-/// manages are none.
+/// manages are none. `folder` is ours alone.
 ///
 /// # Errors
 /// What is missing.
-pub(crate) async fn main_netdev(bus: &Connection) -> Result<Netdev, HubRadioError> {
+pub(crate) async fn main_netdev(bus: &Connection, folder: &Path) -> Result<Netdev, HubRadioError> {
     match capable(bus).await {
         // wpa_supplicant may not have every interface yet.
         Err(HubRadioError::NoWifiDirect | HubRadioError::Managed { .. }) => {}
@@ -76,13 +78,10 @@ pub(crate) async fn main_netdev(bus: &Connection) -> Result<Netdev, HubRadioErro
     if names.is_empty() {
         return Err(HubRadioError::NoWifi);
     }
-    let supplicant = supplicant(bus).await.map_err(refused("an interface"))?;
     for name in names {
-        let arguments = BTreeMap::from([
-            ("Ifname", Variant::from(name.as_str())),
-            ("Driver", Variant::from("nl80211")),
-        ]);
-        if let Err(error) = supplicant.create_interface(arguments).await {
+        // NetworkManager chooses the addresses of what it manages.
+        let folder = (!network_manager::has(bus, &name).await).then_some(folder);
+        if let Err(error) = give(bus, folder, &name).await {
             debug!(name, %error, "wpa_supplicant does not take the interface");
         }
     }
@@ -123,9 +122,10 @@ async fn capable(bus: &Connection) -> Result<Netdev, HubRadioError> {
 /// Why there is none; something of it may be left.
 pub(crate) async fn bring_up(
     bus: &Connection,
+    folder: &Path,
     before: &mut Vec<OwnedObjectPath>,
 ) -> Result<(Up, GroupCredentials), HubRadioError> {
-    let main = main_netdev(bus).await?;
+    let main = main_netdev(bus, folder).await?;
     *before = netdevs(bus)
         .await?
         .into_iter()

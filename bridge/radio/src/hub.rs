@@ -3,6 +3,7 @@
 //! Place: commands, reports of Bluetooth and of the group owner -> the machines -> orders and words.
 //! Invariant: while no adapter can be used nothing is ordered, and nothing but `AdapterBack` is told.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_radio::{Command, Event};
@@ -19,6 +20,7 @@ use crate::bluez::{self, Life, Wanted, Which};
 use crate::bring_up::main_netdev;
 use crate::connections::{self, BLUEZ_NAME};
 use crate::error::{BLUEZ, HubRadioError};
+use crate::given::take_back;
 use crate::group::{self, Group};
 use crate::links::{self, Links};
 use crate::owner;
@@ -57,10 +59,15 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Looks at what there is, removes what a crash has left, and waits for a Bluetooth adapter that can be used.
-    pub(crate) async fn open(words: Words, adapter: Option<String>) -> Result<Self, HubRadioError> {
+    pub(crate) async fn open(
+        words: Words,
+        adapter: Option<String>,
+        folder: PathBuf,
+    ) -> Result<Self, HubRadioError> {
         let bus = connect().await.map_err(HubRadioError::NoBus)?;
-        main_netdev(&bus).await?;
         owner::clear(&bus, &[]).await;
+        take_back(&bus, &folder).await;
+        main_netdev(&bus, &folder).await?;
         let names = DBusProxy::new(&bus).await.map_err(HubRadioError::NoBus)?;
         // A bus that starts services has it running then.
         let _ = names
@@ -96,7 +103,7 @@ impl Hub {
         };
         let (owner, orders) = mpsc::channel(OWNER_MAX);
         let (reports, owner_reports) = mpsc::channel(OWNER_MAX);
-        let owner_task = tokio::spawn(owner::run(bus.clone(), orders, reports));
+        let owner_task = tokio::spawn(owner::run(bus.clone(), folder, orders, reports));
         Ok(Self {
             words,
             bus,

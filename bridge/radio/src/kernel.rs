@@ -6,7 +6,7 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 
 use berth_radio::Address;
 use futures_util::TryStreamExt;
-use wl_nl80211::{Nl80211Attr, Nl80211InterfaceType};
+use wl_nl80211::{Nl80211Attr, Nl80211Handle, Nl80211IfMode, Nl80211InterfaceType};
 
 /// Known to be somebody else's (`IFA_F_DADFAILED`). The kernel takes one to two seconds to find that out.
 const TWIN: u32 = 0x08;
@@ -34,15 +34,45 @@ fn find(table: &str, wanted: &str) -> Option<SocketAddrV6> {
 pub(crate) async fn device_address(name: &str) -> io::Result<Option<Address>> {
     let (connection, handle, _) = wl_nl80211::new_connection()?;
     let answers = tokio::spawn(connection);
-    let messages = handle.interface().get(Vec::new()).execute().await;
-    let messages: Result<Vec<_>, _> = messages.try_collect().await;
+    let interfaces = interfaces(&handle).await;
     answers.abort();
-    let messages = messages.map_err(io::Error::other)?;
-    let interfaces: Vec<_> = messages
+    Ok(p2p_device(&interfaces?, name))
+}
+
+/// May the radio that `name` belongs to have a P2P device? `None`: there is no such radio.
+pub(crate) async fn has_p2p_device(name: &str) -> io::Result<Option<bool>> {
+    let (connection, handle, _) = wl_nl80211::new_connection()?;
+    let answers = tokio::spawn(connection);
+    let interfaces = interfaces(&handle).await;
+    let radios = handle.wireless_physic().get().execute().await;
+    let radios: Result<Vec<_>, _> = radios.try_collect().await;
+    answers.abort();
+    let interfaces = interfaces?;
+    let radio = interfaces.iter().find(|it| it.name.as_deref() == Some(name));
+    let Some(index) = radio.and_then(|it| it.radio) else {
+        return Ok(None);
+    };
+    // The kernel tells of a radio in several messages.
+    Ok(radios.map_err(io::Error::other)?.iter().find_map(|message| {
+        let attributes = &message.payload.attributes;
+        let modes = attributes.iter().find_map(|attribute| match attribute {
+            Nl80211Attr::SupportedIftypes(modes) => Some(modes),
+            _ => None,
+        });
+        let is_it = attributes.contains(&Nl80211Attr::Wiphy(index));
+        modes
+            .filter(|_| is_it)
+            .map(|modes| modes.contains(&Nl80211IfMode::P2pDevice))
+    }))
+}
+
+async fn interfaces(handle: &Nl80211Handle) -> io::Result<Vec<Wireless>> {
+    let messages = handle.interface().get(Vec::new()).execute().await;
+    let messages: Vec<_> = messages.try_collect().await.map_err(io::Error::other)?;
+    Ok(messages
         .iter()
         .map(|message| Wireless::from(message.payload.attributes.as_slice()))
-        .collect();
-    Ok(p2p_device(&interfaces, name))
+        .collect())
 }
 
 /// What the kernel says of a wireless interface.

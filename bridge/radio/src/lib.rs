@@ -11,6 +11,7 @@ mod bluez;
 mod bring_up;
 mod connections;
 mod error;
+mod given;
 mod group;
 mod hub;
 mod kernel;
@@ -20,6 +21,7 @@ mod owner;
 mod peers;
 mod supplicant;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_net::DriverRadio;
@@ -38,7 +40,8 @@ pub struct HubRadio;
 
 impl HubRadio {
     /// Opens the Bluetooth adapter of this name (`hci0`; `None`: the first that can be used) and the first Wi-Fi adapter
-    /// that can be a group owner, and stays with them; groups of ours that a crash has left are removed. `clock` is the
+    /// that can be a group owner, and stays with them; groups of ours that a crash has left are removed. `folder` is for
+    /// the caller alone, and the same one each time: a file for wpa_supplicant is there for a moment. `clock` is the
     /// program's monotonic one. Blocks for 30 s at the most.
     ///
     /// Dropping the radio ends its group, and waits for that, 6 s at the most.
@@ -47,9 +50,10 @@ impl HubRadio {
     /// What is missing.
     pub fn open(
         bluetooth_adapter: Option<String>,
+        folder: PathBuf,
         clock: impl Fn() -> Time + Send + Sync + 'static,
     ) -> Result<DriverRadio, HubRadioError> {
-        let open = |words| Hub::open(words, bluetooth_adapter);
+        let open = |words| Hub::open(words, bluetooth_adapter, folder);
         DriverRadio::on_a_thread(clock, END_WAIT, open, Hub::run)
     }
 }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use futures_util::StreamExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use zbus::{Connection, OwnedObjectPath};
 
-use crate::bring_up::{Up, bring_up};
+use crate::bring_up::{Up, bring_up, main_netdev};
 use crate::error::HubRadioError;
+use crate::given::take_back;
 use crate::group::Number;
 use crate::supplicant::{SERVICE, netdevs, signals, supplicant};
 
@@ -32,6 +34,9 @@ const DOWN_LOOK: Duration = Duration::from_millis(50);
 
 /// How long accepting rests when the system has no room for another connection.
 const ACCEPT_REST: Duration = Duration::from_millis(200);
+
+/// Longest time that the interface may take to be another one.
+const RENEW_WAIT: Duration = Duration::from_secs(10);
 
 /// In the name of every group of ours, behind the part that the standard wants: what a crash left is known by it. It
 /// says what the beacon says, that there is a Berth hub.
@@ -60,7 +65,13 @@ pub(crate) enum Report {
 }
 
 /// Until there are no more orders; then nothing of a group is left. What a crash left is cleared before.
-pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, reports: mpsc::Sender<Report>) {
+/// `folder` is ours alone.
+pub(crate) async fn run(
+    bus: Connection,
+    folder: PathBuf,
+    mut orders: mpsc::Receiver<Order>,
+    reports: mpsc::Sender<Report>,
+) {
     let mut before = Vec::new();
     // To look takes time, in which a laptop waits.
     let mut is_clear = true;
@@ -72,6 +83,7 @@ pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, repo
         let number = match order {
             Order::TakeDown(number) => {
                 let _ = reports.send(Report::Down(number)).await;
+                renew(&bus, &folder).await;
                 next = orders.recv().await;
                 continue;
             }
@@ -80,7 +92,7 @@ pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, repo
         is_clear = false;
         let up = tokio::select! {
             order = orders.recv() => { next = order; continue }
-            up = timeout(START_WAIT, bring_up(&bus, &mut before)) => {
+            up = timeout(START_WAIT, bring_up(&bus, &folder, &mut before)) => {
                 up.unwrap_or(Err(HubRadioError::Silent { service: crate::error::SUPPLICANT }))
             }
         };
@@ -104,9 +116,22 @@ pub(crate) async fn run(bus: Connection, mut orders: mpsc::Receiver<Order>, repo
         clear(&bus, &before).await;
         is_clear = true;
         let _ = reports.send(Report::Ended(number)).await;
+        renew(&bus, &folder).await;
         next = orders.recv().await;
     }
     clear(&bus, &before).await;
+    let _ = timeout(DOWN_WAIT, take_back(&bus, &folder)).await;
+}
+
+/// Where the interface is ours, the next group's is another one to a neighbour. A laptop does not wait for that.
+async fn renew(bus: &Connection, folder: &Path) {
+    let renewed = timeout(RENEW_WAIT, async {
+        take_back(bus, folder).await;
+        main_netdev(bus, folder).await
+    });
+    if let Ok(Err(error)) = renewed.await {
+        debug!(%error, "no interface for the next group");
+    }
 }
 
 /// Ends every group of ours, whether it is up or on its way: one that has our mark, or whose interface was not there

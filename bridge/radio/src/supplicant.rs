@@ -34,6 +34,12 @@ pub(crate) trait Supplicant {
 pub(crate) trait Interface {
     #[zbus(property(emits_changed_signal = "false"))]
     fn capabilities(&self) -> zbus::Result<BTreeMap<String, OwnedVariant>>;
+    /// Empty, where it has none.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn config_file(&self) -> zbus::Result<String>;
+    /// That it knows as a station.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn networks(&self) -> zbus::Result<Vec<OwnedObjectPath>>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn ifname(&self) -> zbus::Result<String>;
     #[zbus(property(emits_changed_signal = "false"))]

@@ -34,7 +34,11 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["serve", "hub", socket] => serve(Path::new(socket), || {
-            Ok(HubRadio::open(Some(adapter(Role::Hub)), monotonic)?)
+            Ok(HubRadio::open(
+                Some(adapter(Role::Hub)),
+                env::temp_dir(),
+                monotonic,
+            )?)
         }),
         ["serve", "laptop", socket] => serve(Path::new(socket), || {
             let hardware = Hardware {

@@ -120,7 +120,7 @@ fn run(mut config: Config) -> Result<()> {
     )?);
     prepare(&destination, &spool);
     let socket = Socket::open(&config.state)?;
-    let mut radio = radio::open(&config.radio, &config.name, config.listen)?;
+    let mut radio = radio::open(&config.radio, &config.name, config.listen, &config.state)?;
     let address = radio.listening();
     let listening = address.map(|address| address.to_string());
     // This computer's own address means another one to a laptop, unless they share it.
