@@ -163,6 +163,9 @@ fn profile<'a>(name: &'a str, credentials: &'a GroupCredentials) -> Settings<'a>
             BTreeMap::from([
                 ("ssid", Variant::from(credentials.ssid.as_bytes())),
                 ("mode", Variant::from("infrastructure")),
+                // The group's neighbours see it; the network to go back to has the adapter's own again, or whatever
+                // its profile says.
+                ("assigned-mac-address", Variant::from("random")),
                 ("hidden", Variant::from(true)),
             ]),
         ),

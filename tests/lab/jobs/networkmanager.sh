@@ -9,8 +9,10 @@ profile_is_for_the_visit() {
     lap nmcli -t -f NAME,FILENAME connection show --active | grep '^berth-visit.*:/run/NetworkManager/' &&
         not has_default_route 4 && not has_default_route 6
 }
+# Its own, as mac80211_hwsim numbers its radios, is for its own network.
+has_own_address() { [ "$(lap cat /sys/class/net/wlan1/address)" = 02:00:00:00:01:00 ]; }
 has_default_route() { ip -n lap "-$1" route show default | grep .; }
-is_back_home() { has_default_route 4 && home_answers; }
+is_back_home() { has_default_route 4 && home_answers && has_own_address; }
 
 fact "hub and laptop have their daemons" lab 3
 fact "there is a network that the laptop is on all day" home
@@ -21,6 +23,7 @@ new_file 40
 backup_begins
 fact "the first byte of a backup is acknowledged" within 60 acknowledged 1
 fact "NetworkManager lends its adapter for the visit, and for nothing else" profile_is_for_the_visit
+fact "the adapter's own address is not the visit's" not has_own_address
 stop backup
 fact "berth is killed" within 10 backup_is_over
 backup_begins
