@@ -1,7 +1,7 @@
 //! Into a group as a station, through NetworkManager's D-Bus interface.
 //!
-//! The profile is volatile, never a default route, and ends with our bus connection, so a crash leaves none. Its name
-//! says where to go back to.
+//! The profile is in memory only and never a default route. It is active no longer than our bus connection is there, and
+//! is removed when the laptop is back where it was: its name says where that is, so that a crash can be undone too.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,8 +52,6 @@ trait NetworkManager {
     ) -> zbus::Result<(OwnedObjectPath, OwnedObjectPath, BTreeMap<String, OwnedVariant>)>;
     fn deactivate_connection(&self, active: &OwnedObjectPath) -> zbus::Result<()>;
     fn get_device_by_ip_iface(&self, interface: &str) -> zbus::Result<OwnedObjectPath>;
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn active_connections(&self) -> zbus::Result<Vec<OwnedObjectPath>>;
 }
 
 #[zbus::proxy(
@@ -73,9 +71,7 @@ trait Device {
 )]
 trait Active {
     #[zbus(property(emits_changed_signal = "false"))]
-    fn devices(&self) -> zbus::Result<Vec<OwnedObjectPath>>;
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn id(&self) -> zbus::Result<String>;
+    fn connection(&self) -> zbus::Result<OwnedObjectPath>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn state(&self) -> zbus::Result<u32>;
     #[zbus(property(emits_changed_signal = "false"))]
@@ -89,6 +85,16 @@ trait Active {
 )]
 trait Profiles {
     fn get_connection_by_uuid(&self, uuid: &str) -> zbus::Result<OwnedObjectPath>;
+    fn list_connections(&self) -> zbus::Result<Vec<OwnedObjectPath>>;
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.NetworkManager.Settings.Connection",
+    default_service = "org.freedesktop.NetworkManager"
+)]
+trait Profile {
+    fn delete(&self) -> zbus::Result<()>;
+    fn get_settings(&self) -> zbus::Result<BTreeMap<String, BTreeMap<String, OwnedVariant>>>;
 }
 
 /// Is this interface NetworkManager's? Then only NetworkManager can lend it: it ends every Wi-Fi Direct group on it that
@@ -126,7 +132,7 @@ pub(crate) async fn join(
         name = format!("{MARK} {}", previous.uuid().await.map_err(failed)?);
     }
     let options = BTreeMap::from([
-        ("persist", Variant::from("volatile")),
+        ("persist", Variant::from("memory")),
         ("bind-activation", Variant::from("dbus-client")),
     ]);
     let (_, active, _) = manager
@@ -193,30 +199,63 @@ fn profile<'a>(name: &'a str, credentials: &'a GroupCredentials) -> Settings<'a>
     ])
 }
 
-/// Ends every connection of ours, and goes back to what was there before.
-pub(crate) async fn clear(bus: &Connection) {
-    if let Err(error) = try_clear(bus).await {
+/// Removes every profile of ours, and goes back to what was there before, unless the interface is on another network by
+/// now.
+pub(crate) async fn clear(bus: &Connection, interface: Option<&str>) {
+    if let Err(error) = try_clear(bus, interface).await {
         debug!(%error, "NetworkManager");
     }
 }
 
-async fn try_clear(bus: &Connection) -> zbus::Result<()> {
-    let manager = service::<NetworkManagerProxy>(bus).await?;
-    for path in manager.active_connections().await? {
-        let active = object::<ActiveProxy>(bus, path.clone()).await?;
-        // One that goes meanwhile has no name.
-        let name = active.id().await.unwrap_or_default();
-        let Some(previous) = previous_of(&name) else {
+async fn try_clear(bus: &Connection, interface: Option<&str>) -> zbus::Result<()> {
+    let profiles = service::<ProfilesProxy>(bus).await?;
+    for path in profiles.list_connections().await? {
+        let profile = object::<ProfileProxy>(bus, path.clone()).await?;
+        // One that goes meanwhile, or is another user's, has no name.
+        let settings = profile.get_settings().await.unwrap_or_default();
+        let id = settings.get("connection").and_then(|section| section.get("id"));
+        let name: Option<String> = id.and_then(|id| id.try_clone().ok()?.try_into().ok());
+        let Some(previous) = name.as_deref().and_then(previous_of) else {
             continue;
         };
-        let devices = active.devices().await.unwrap_or_default();
-        manager.deactivate_connection(&path).await?;
-        if let (Some(uuid), Some(device)) = (previous, devices.first()) {
-            let profiles = service::<ProfilesProxy>(bus).await?;
-            let profile = profiles.get_connection_by_uuid(uuid).await?;
-            manager.activate_connection(&profile, device, &NONE).await?;
+        if let (Some(uuid), Some(interface)) = (previous, interface)
+            && let Err(error) = go_back(bus, interface, &path, uuid).await
+        {
+            debug!(%error, "not back to the network of before");
         }
+        profile.delete().await?;
     }
+    Ok(())
+}
+
+/// From our profile to the one of before.
+async fn go_back(
+    bus: &Connection,
+    interface: &str,
+    ours: &OwnedObjectPath,
+    previous: &str,
+) -> zbus::Result<()> {
+    let manager = service::<NetworkManagerProxy>(bus).await?;
+    let device = manager.get_device_by_ip_iface(interface).await?;
+    let active = object::<DeviceProxy>(bus, device.clone())
+        .await?
+        .active_connection()
+        .await?;
+    if active.as_str() != "/" {
+        if object::<ActiveProxy>(bus, active.clone())
+            .await?
+            .connection()
+            .await?
+            != *ours
+        {
+            return Ok(());
+        }
+        // It may be about to end by itself.
+        let _ = manager.deactivate_connection(&active).await;
+    }
+    let profiles = service::<ProfilesProxy>(bus).await?;
+    let previous = profiles.get_connection_by_uuid(previous).await?;
+    manager.activate_connection(&previous, &device, &NONE).await?;
     Ok(())
 }
 

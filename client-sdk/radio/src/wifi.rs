@@ -177,7 +177,9 @@ impl Undo {
             let cleared = timeout(CLEAR_WAIT, async {
                 match way {
                     Way::WifiDirect => direct::clear(bus, &self.before).await,
-                    Way::NetworkManager => network_manager::clear(bus).await,
+                    Way::NetworkManager => {
+                        network_manager::clear(bus, kernel::wifi_interface().as_deref()).await;
+                    }
                     Way::Supplicant => station::clear(bus).await,
                 }
             });
