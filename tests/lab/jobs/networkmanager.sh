@@ -5,6 +5,7 @@
 # shellcheck source=SCRIPTDIR/../guest/programs disable=SC2154
 . "$guest/programs"
 
+says_station() { berth doctor | grep 'NetworkManager manages it, so it joins as a station'; }
 # NetworkManager keeps it in memory alone, and it leads nowhere else.
 profile_is_for_the_visit() {
     lap nmcli -t -f NAME,FILENAME connection show --active | grep '^berth-visit.*:/run/NetworkManager/' &&
@@ -20,6 +21,7 @@ fact "hub and laptop have their daemons" lab 3
 fact "there is a network that the laptop is on all day" home
 fact "NetworkManager has the laptop there" network_manager
 fact "the programs run" programs
+fact "berth doctor says that the laptop goes as a station" says_station
 fact "they pair by the code" pair
 new_file 40
 backup_begins
