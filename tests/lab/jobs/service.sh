@@ -36,6 +36,12 @@ install_service() {
     busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig && systemctl daemon-reload
 }
 berthctl() { /usr/bin/berthctl --state /var/lib/berth "$@"; }
+# The file, which has gone by then, is in the state folder, where the unit lets it be.
+interface_is_given() {
+    local interface
+    interface=$(busctl get-property $WPA /fi/w1/wpa_supplicant1 $WPA Interfaces | paths | head -n 1) &&
+        busctl get-property $WPA "$interface" $WPA.Interface ConfigFile | grep '/berth/wpa_supplicant.conf"'
+}
 # Of the one that runs or ran last.
 told() { [ "$(systemctl show --property="$1" --value berthd)" = "$2" ]; }
 
@@ -45,6 +51,7 @@ fact "the guide's set-up goes through" install_service
 mkdir /run/hub/upstream /run/lap/files
 mount --bind /srv/backup /run/hub/upstream
 fact "the unit says that it is ready" systemctl start berthd
+fact "wpa_supplicant has its interface from the unit, with a file" interface_is_given
 fact "the laptop has its folder" berth folders add /run/lap/files
 fact "they pair by the code" pair
 new_file 5
