@@ -300,6 +300,14 @@ impl Forwarder {
             }
             Some(Task::Send(entry)) => {
                 self.write(upstream, &entry)?;
+                if entry.kind == ObjectKind::Config {
+                    // Another laptop of the same name may have been first since the place was chosen: nothing of this
+                    // one is there yet.
+                    let config = upstream.config()?;
+                    if config.is_none_or(|config| Id::of(&config) != entry.id) {
+                        return Err(ForwardError::OtherRepository);
+                    }
+                }
                 Progress::Sent {
                     set: seq,
                     bytes: entry.length,

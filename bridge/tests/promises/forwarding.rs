@@ -45,6 +45,8 @@ struct Memory {
     fail_at: Option<u64>,
     /// The failing write is done all the same.
     done_when_failing: bool,
+    /// Comes between a look for the `config` and the first write.
+    config_meanwhile: Option<Vec<u8>>,
 }
 
 impl Memory {
@@ -106,6 +108,10 @@ impl Upstream for Memory {
         from: &mut dyn Read,
     ) -> Result<(), UpstreamError> {
         let fails = self.operation()?;
+        if let Some(config) = self.config_meanwhile.take() {
+            self.objects.insert((ObjectKind::Config, Id::of(&config)), config);
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         from.read_to_end(&mut bytes)
             .map_err(UpstreamError::doing("reading"))?;
@@ -306,6 +312,14 @@ fn another_repository_or_other_bytes_are_left_alone() {
     let error = forward(&mut forwarder, &mut upstream).unwrap_err();
     assert!(matches!(error, ForwardError::OtherRepository));
     assert_eq!(upstream.objects.len(), 1);
+
+    let mut upstream = Memory {
+        config_meanwhile: Some(b"other".to_vec()),
+        ..Memory::default()
+    };
+    let error = forward(&mut forwarder, &mut upstream).unwrap_err();
+    assert!(matches!(error, ForwardError::OtherRepository));
+    assert_eq!(upstream.objects.len(), 1, "two laptops of one name were mixed");
 
     for bytes in [&b"shorter"[..], &vec![0; 5_000]] {
         let mut upstream = Memory::default();

@@ -200,8 +200,8 @@ pub struct HubStatus {
     pub forward: String,
     /// When these begin again, while the hub is outside of them.
     pub forwards_at: Option<Timestamp>,
-    /// Whose set is on its way upstream.
-    pub forwarding: Option<String>,
+    /// Whose sets are on their way upstream.
+    pub forwarding: Vec<String>,
     /// Sets that are not upstream.
     pub sets_waiting: u64,
     /// Bytes of them.

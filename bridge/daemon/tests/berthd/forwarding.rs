@@ -1,7 +1,18 @@
 //! Sets on their way upstream.
 
 use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
+use berth_bridge::{FolderUpstream, Journal, LaptopId, Lock, Spool, Upstream, UpstreamError};
+use berth_daemon::{ByItself, Forwarded, Forwarding, ForwardingParts, LAPTOPS_AT_ONCE};
+use berth_disk::OsDisk;
+use berth_pairing::Identity;
+use berth_repository::Id;
+use berth_wire::ObjectKind;
+use rand_core::OsRng;
 use serde_json::{Value, json};
 
 use crate::spool::sealed_set;
@@ -37,6 +48,97 @@ fn two_laptops_of_one_name_get_a_repository_each() {
     );
     assert_eq!(fs::read_dir(&up).unwrap().count(), 2);
     hub.stop();
+}
+
+/// A folder in which the first thing that is asked waits until that many laptops ask.
+struct Meeting {
+    folder: FolderUpstream,
+    met: Arc<(Mutex<usize>, Condvar)>,
+    asked: bool,
+}
+
+impl Upstream for Meeting {
+    fn prepare(&mut self) -> Result<(), UpstreamError> {
+        self.folder.prepare()
+    }
+
+    fn config(&mut self) -> Result<Option<Vec<u8>>, UpstreamError> {
+        self.folder.config()
+    }
+
+    fn list(&mut self, kind: ObjectKind, each: &mut dyn FnMut(Id, u64)) -> Result<(), UpstreamError> {
+        self.folder.list(kind, each)
+    }
+
+    fn locks(&mut self) -> Result<Vec<Lock>, UpstreamError> {
+        if !std::mem::replace(&mut self.asked, true) {
+            let (count, changed) = &*self.met;
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            changed.notify_all();
+            let alone = |count: &mut usize| *count < LAPTOPS_AT_ONCE;
+            let waited = changed.wait_timeout_while(count, Duration::from_secs(20), alone);
+            if waited.unwrap().1.timed_out() {
+                return Err(UpstreamError::doing("waiting for another laptop")(
+                    std::io::ErrorKind::TimedOut.into(),
+                ));
+            }
+        }
+        self.folder.locks()
+    }
+
+    fn write(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        length: u64,
+        bytes: &mut dyn Read,
+    ) -> Result<(), UpstreamError> {
+        self.folder.write(kind, id, length, bytes)
+    }
+
+    fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {
+        self.folder.digest(kind, id)
+    }
+}
+
+fn spool(state: &Path) -> Arc<Spool> {
+    let disk = Arc::new(OsDisk::open(state).unwrap());
+    let hub = Arc::new(Identity::open_or_generate(&*disk, &mut OsRng).unwrap());
+    let (journal, _) = Journal::open(state.join("journal"), None).unwrap();
+    Spool::open(disk, journal, hub, 0).unwrap().0
+}
+
+#[test]
+fn laptops_do_not_wait_for_each_other_and_a_stop_waits_for_nothing_more() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, up) = (place.path().join("hub"), place.path().join("up"));
+    fs::create_dir(&up).unwrap();
+    for _ in 0..LAPTOPS_AT_ONCE {
+        sealed_set(&state);
+    }
+    let met = Arc::default();
+    let root = up.clone();
+    let open = move |laptop: &LaptopId| {
+        let folder = FolderUpstream::new(root.join(laptop.hex()), &[7; 32]);
+        let met = Arc::clone(&met);
+        let asked = false;
+        Ok(Box::new(Meeting { folder, met, asked }) as Box<dyn Upstream>)
+    };
+    let parts = ForwardingParts {
+        spool: spool(&state),
+        open: Box::new(open),
+        now: Arc::new(|| Duration::ZERO),
+        wall_ns: Arc::new(|| 1_700_000_000_000_000_000),
+        by_itself: ByItself::Never,
+    };
+    let forwarding = Forwarding::start(parts, Box::new(|_| {}));
+    let news: Vec<_> = forwarding.now(None).iter().collect();
+    let of = |is: fn(&Forwarded) -> bool| news.iter().filter(|news| is(&news.what)).count();
+    assert_eq!(of(|what| matches!(what, Forwarded::Failed(_))), 0, "{news:?}");
+    assert_eq!(of(|what| matches!(what, Forwarded::All)), LAPTOPS_AT_ONCE);
+    assert!(forwarding.stop(Duration::from_secs(20)));
+    assert_eq!(fs::read_dir(&up).unwrap().count(), LAPTOPS_AT_ONCE);
 }
 
 #[test]

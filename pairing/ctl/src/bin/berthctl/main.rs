@@ -5,6 +5,7 @@ mod code;
 mod pair;
 mod words;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -281,10 +282,12 @@ fn status(status: &HubStatus) {
     };
     say(&format!("Sets       {waiting}; {} free", size(status.bytes_free)));
     let upstream = status.upstream.as_deref().unwrap_or("none");
-    let current = status
+    let names = status
         .forwarding
-        .as_ref()
-        .map(|laptop| format!(", forwarding for {}", narrow(laptop, NAME_WIDTH_MAX)));
+        .iter()
+        .map(|laptop| narrow(laptop, NAME_WIDTH_MAX));
+    let names: Vec<_> = names.collect();
+    let current = (!names.is_empty()).then(|| format!(", forwarding for {}", names.join(", ")));
     let next = status
         .forwards_at
         .map(|at| format!(", next {}", at.to_zoned(TimeZone::system()).strftime("%a %H:%M")));
@@ -301,7 +304,8 @@ fn status(status: &HubStatus) {
 
 fn forward(client: Client, request: &Request, json: bool) -> Result<bool> {
     let (mut sets, mut failed) = (0_u64, false);
-    let mut total_bytes = 0;
+    // Several laptops' sets come at once.
+    let mut total_bytes = BTreeMap::new();
     let mut told = Vec::new();
     for event in client.ask::<ForwardEvent>(request, &monotonic)? {
         let event = event?;
@@ -318,7 +322,7 @@ fn forward(client: Client, request: &Request, json: bool) -> Result<bool> {
                 objects,
                 bytes,
             } => {
-                total_bytes = bytes;
+                total_bytes.insert(laptop.clone(), bytes);
                 tell(&format!(
                     "Set {set} of {laptop}: {objects} objects to send, {}",
                     size(bytes)
@@ -332,7 +336,7 @@ fn forward(client: Client, request: &Request, json: bool) -> Result<bool> {
                 tell(&format!(
                     "Set {set} of {laptop}: {} of {} sent",
                     size(bytes_sent),
-                    size(total_bytes.max(bytes_sent))
+                    size(bytes_sent.max(total_bytes.get(&laptop).copied().unwrap_or(0)))
                 ));
             }
             ForwardEvent::Progress { .. } => {}

@@ -1,11 +1,12 @@
 //! One request, answered.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use berth_bridge::Verified;
+use berth_bridge::{LaptopId, Verified};
 use berth_ctl::{ForwardEvent, PairEvent, Request, Revoked, UpstreamSet, VerifyEvent};
 use berth_daemon::{ForwardNews, Forwarded};
 use berth_pairing::{Closed, DeviceId};
@@ -129,10 +130,12 @@ impl Control {
             set: 0,
             bytes_sent: 0,
         };
+        // Of the set of each laptop that is on its way: several may be.
+        let mut sent = BTreeMap::new();
         let mut told_at = monotonic();
         loop {
             let event = match news.recv_timeout(ALIVE_EVERY) {
-                Ok(news) => self.forward_event(news, &mut shown),
+                Ok(news) => self.forward_event(news, &mut shown, &mut sent),
                 Err(RecvTimeoutError::Timeout) => Some(shown.clone()),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
@@ -146,13 +149,19 @@ impl Control {
         }
     }
 
-    fn forward_event(&self, news: ForwardNews, shown: &mut ForwardEvent) -> Option<ForwardEvent> {
+    fn forward_event(
+        &self,
+        news: ForwardNews,
+        shown: &mut ForwardEvent,
+        sent: &mut BTreeMap<LaptopId, u64>,
+    ) -> Option<ForwardEvent> {
         let laptop = match roll::name_of(&self.orders, &news.laptop) {
             Ok(name) => name.to_string(),
             Err(_) => return None,
         };
         let event = match news.what {
             Forwarded::Begun { set, objects, bytes } => {
+                sent.insert(news.laptop, 0);
                 *shown = ForwardEvent::Progress {
                     laptop: laptop.clone(),
                     set: set.0,
@@ -166,18 +175,12 @@ impl Control {
                 }
             }
             Forwarded::Sent { set, bytes } => {
-                let sent_before = match shown {
-                    ForwardEvent::Progress {
-                        set: shown,
-                        bytes_sent,
-                        ..
-                    } if *shown == set.0 => *bytes_sent,
-                    _ => 0,
-                };
+                let sent_bytes = sent.entry(news.laptop).or_default();
+                *sent_bytes += bytes;
                 *shown = ForwardEvent::Progress {
                     laptop,
                     set: set.0,
-                    bytes_sent: sent_before + bytes,
+                    bytes_sent: *sent_bytes,
                 };
                 shown.clone()
             }

@@ -96,7 +96,7 @@ impl Control {
                 },
                 When::Auto | When::Manual => None,
             },
-            forwarding: forwarding.current.and_then(name),
+            forwarding: forwarding.under_way.into_iter().filter_map(name).collect(),
             sets_waiting,
             bytes_waiting,
             bytes_free,
