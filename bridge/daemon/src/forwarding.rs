@@ -16,6 +16,7 @@ use std::time::Duration;
 use berth_bridge::{Forward, Forwarder, LaptopId, Progress, SetRecord, Spool, Upstream};
 use berth_radio::Time;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use rand_core::RngCore;
 
 use crate::{Clock, Windows};
 use news::Watchers;
@@ -23,10 +24,11 @@ pub use news::{ForwardFailure, ForwardNews, Forwarded};
 pub use schedule::LAPTOPS_AT_ONCE;
 use schedule::{Next, Now, Schedule};
 
-/// Wait after a failure; twice as long after each further one.
+/// Longest pause after a first failure, twice as long after each further one. Half of each is left to chance: hubs that an
+/// upstream failed at the same time do not all come back at the same time.
 pub const RETRY_MIN: Duration = Duration::from_secs(30);
 
-/// Longest wait between two tries.
+/// Longest pause between two tries. Chance only makes it shorter.
 pub const RETRY_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Visits hold forwarding back for this long at the most: a hub where somebody always visits forwards too.
@@ -46,6 +48,8 @@ pub struct ForwardingParts {
     pub open: OpenUpstream,
     /// For retries.
     pub now: Monotonic,
+    /// For their pauses.
+    pub rng: Box<dyn RngCore + Send>,
     /// For receipts and locks.
     pub wall_ns: Clock,
     /// When it is forwarded without being asked.
@@ -141,6 +145,7 @@ impl Forwarding {
         let planner = Planner {
             spool: parts.spool,
             now: parts.now,
+            rng: parts.rng,
             wall_ns: parts.wall_ns,
             tell,
             events: events_out,
@@ -221,6 +226,7 @@ impl Forwarding {
 struct Planner {
     spool: Arc<Spool>,
     now: Monotonic,
+    rng: Box<dyn RngCore + Send>,
     wall_ns: Clock,
     tell: Box<dyn FnMut(&ForwardNews) + Send>,
     events: Receiver<Event>,
@@ -308,10 +314,11 @@ impl Planner {
         self.spool.laptops().unwrap_or_default()
     }
 
-    fn now(&self) -> Now {
+    fn now(&mut self) -> Now {
         Now {
             time: (self.now)(),
             wall_ns: (self.wall_ns)(),
+            dice: self.rng.next_u32(),
         }
     }
 }

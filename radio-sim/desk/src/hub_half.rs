@@ -158,6 +158,7 @@ fn start_forwarding(spool: Arc<Spool>, identity: &Identity, upstream: &Path) -> 
         spool,
         open: Box::new(move |_| Ok(Box::new(FolderUpstream::new(&upstream, &hub)) as Box<dyn Upstream>)),
         now: Arc::new(move || clock.now()),
+        rng: Box::new(OsRng),
         wall_ns: Arc::new(wall_ns),
         by_itself: ByItself::Never,
     };

@@ -23,13 +23,23 @@ pub const LAPTOPS_AT_ONCE: usize = 2;
 /// The longest sleep until a window opens: a wall clock that is set meanwhile is seen by then.
 const WINDOW_LOOK: Duration = Duration::from_secs(15 * 60);
 
-/// What the clocks show.
+/// What the clocks and the dice show.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     /// Monotonic.
     pub(super) time: Time,
     /// Nanoseconds since 1970.
     pub(super) wall_ns: i64,
+    /// Any number as likely as any other.
+    pub(super) dice: u32,
+}
+
+impl Now {
+    /// A pause of which the half is left to chance.
+    fn pause(self, longest: Duration) -> Duration {
+        let half_ms = u64::try_from(longest.as_millis() / 2).unwrap_or(0);
+        longest / 2 + Duration::from_millis((half_ms * u64::from(self.dice)) >> 32)
+    }
 }
 
 /// The laptops that have, or may have, something to send. `W` is what a laptop's steps are done with.
@@ -208,7 +218,7 @@ impl<W> Schedule<W> {
             Err(_) if is_stale => return None,
             Err(failure) => {
                 if by_itself {
-                    job.not_before = now.time + job.retry;
+                    job.not_before = now.time + now.pause(job.retry);
                     job.retry = (job.retry * 2).min(RETRY_MAX);
                     job.asked = false;
                     job.begun = false;

@@ -129,6 +129,7 @@ fn laptops_do_not_wait_for_each_other_and_a_stop_waits_for_nothing_more() {
         spool: spool(&state),
         open: Box::new(open),
         now: Arc::new(|| Duration::ZERO),
+        rng: Box::new(OsRng),
         wall_ns: Arc::new(|| 1_700_000_000_000_000_000),
         by_itself: ByItself::Never,
     };

@@ -246,6 +246,7 @@ fn start_forwarding(
             upstream::repository(&destination, &repositories, &orders, &hub, laptop)
         }),
         now: Arc::new(monotonic),
+        rng: Box::new(OsRng),
         wall_ns: Arc::new(wall_ns),
         by_itself: match &config.forward {
             When::Auto => ByItself::AtOnce,

@@ -15,6 +15,7 @@ const MONDAY_NS: i64 = 1_795_392_000 * SECOND_NS;
 struct Desk {
     schedule: Schedule<u32>,
     time: Time,
+    dice: u32,
     opened: u32,
 }
 
@@ -37,6 +38,7 @@ impl Desk {
         Self {
             schedule: Schedule::new(by_itself),
             time: Time::ZERO,
+            dice: 0,
             opened: 0,
         }
     }
@@ -54,6 +56,7 @@ impl Desk {
         Now {
             time: self.time,
             wall_ns: MONDAY_NS + i64::try_from(self.time.as_nanos()).unwrap(),
+            dice: self.dice,
         }
     }
 
@@ -85,6 +88,11 @@ impl Desk {
     }
 }
 
+/// A small generator: any order of what may happen.
+fn rolled(dice: u32) -> u32 {
+    dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)
+}
+
 #[test]
 fn laptops_go_side_by_side_within_the_limit_the_oldest_sets_first() {
     let mut desk = Desk::with(ByItself::AtOnce, 5);
@@ -104,10 +112,9 @@ fn laptops_go_side_by_side_within_the_limit_the_oldest_sets_first() {
 fn a_laptop_never_has_two_steps_under_way() {
     let mut desk = Desk::with(ByItself::AtOnce, 3);
     let mut under_way = BTreeSet::new();
-    // Any order of what may happen, from a small generator.
     let mut dice: u32 = 7;
     for _ in 0..5_000 {
-        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        dice = rolled(dice);
         let number = u8::try_from((dice >> 8) % 4).unwrap() + 1;
         match (dice >> 16) % 7 {
             0 => desk.schedule.look(laptop(number), 0),
@@ -195,6 +202,53 @@ fn what_waits_for_a_lock_holds_nobody_up_and_no_clock_makes_it_wait_for_ever() {
     assert_eq!(desk.laptops_begun(), [], "a lock was not waited for");
     desk.time += RETRY_MIN;
     assert_eq!(desk.laptops_begun(), [laptop(3), laptop(2)]);
+}
+
+/// How long a laptop waits after each of its first failures.
+fn pauses(dice: u32) -> Vec<Duration> {
+    let mut desk = Desk::with(ByItself::AtOnce, 1);
+    desk.dice = dice;
+    let pauses = (0..9).map(|_| {
+        desk.begun();
+        desk.did(1, down());
+        let failed_at = desk.time;
+        desk.time = desk.sleeps_until().unwrap();
+        desk.time - failed_at
+    });
+    pauses.collect()
+}
+
+#[test]
+fn pauses_double_up_to_the_longest_and_half_of_each_is_left_to_chance() {
+    let longest = [30, 60, 120, 240, 480, 960, 1800, 1800, 1800].map(Duration::from_secs);
+    assert_eq!(longest.first(), Some(&RETRY_MIN));
+    assert_eq!(longest.last(), Some(&RETRY_MAX));
+    assert_eq!(pauses(0), longest.map(|pause| pause / 2));
+    for (pause, longest) in pauses(u32::MAX).into_iter().zip(longest) {
+        let short = longest.checked_sub(pause).unwrap();
+        assert!(short <= Duration::from_millis(1), "{pause:?} of {longest:?}");
+    }
+}
+
+#[test]
+fn equal_hubs_do_not_all_come_back_at_the_same_time_after_an_outage() {
+    let outage = Duration::from_secs(4 * 3600);
+    let mut dice = 7;
+    let mut a_minute = BTreeMap::new();
+    for _ in 0..1_000 {
+        let mut desk = Desk::with(ByItself::AtOnce, 1);
+        while desk.time < outage {
+            desk.begun();
+            dice = rolled(dice);
+            desk.dice = dice;
+            desk.did(1, down());
+            desk.time = desk.sleeps_until().unwrap();
+        }
+        *a_minute.entry((desk.time - outage).as_secs() / 60).or_insert(0) += 1;
+    }
+    // Within half an hour they are back; evenly spread they would be 33 in each minute.
+    assert!(a_minute.keys().all(|minute| *minute < 30), "{a_minute:?}");
+    assert!(a_minute.values().all(|hubs| *hubs < 100), "{a_minute:?}");
 }
 
 #[test]
