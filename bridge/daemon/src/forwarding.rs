@@ -6,6 +6,7 @@
 //! threads sleep.
 
 mod news;
+mod outage;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use rand_core::RngCore;
 use crate::{Clock, Windows};
 use news::Watchers;
 pub use news::{ForwardFailure, ForwardNews, Forwarded};
+pub use outage::Outage;
 pub use schedule::LAPTOPS_AT_ONCE;
 use schedule::{Next, Now, Schedule};
 
@@ -74,12 +76,16 @@ pub struct ForwardStatus {
     pub under_way: Vec<LaptopId>,
     /// Whose last try failed, and why.
     pub failed: BTreeMap<LaptopId, ForwardFailure>,
+    /// The upstream takes nothing of anybody.
+    pub outage: Option<Outage>,
 }
 
 /// The way to the forwarding threads. Dropping it does not stop them: [`Forwarding::stop`] does.
 pub struct Forwarding {
     events: Sender<Event>,
     schedule: SharedSchedule,
+    now: Monotonic,
+    wall_ns: Clock,
     ended: Receiver<()>,
 }
 
@@ -142,6 +148,7 @@ impl Forwarding {
             thread::spawn(move || sender.run())
         });
         let senders: Vec<_> = senders.collect();
+        let (now, wall_ns) = (Arc::clone(&parts.now), Arc::clone(&parts.wall_ns));
         let planner = Planner {
             spool: parts.spool,
             now: parts.now,
@@ -164,6 +171,8 @@ impl Forwarding {
         Self {
             events: events_in,
             schedule,
+            now,
+            wall_ns,
             ended: ended_out,
         }
     }
@@ -199,10 +208,16 @@ impl Forwarding {
     /// Where it is.
     #[must_use]
     pub fn status(&self) -> ForwardStatus {
+        let now = Now {
+            time: (self.now)(),
+            wall_ns: (self.wall_ns)(),
+            dice: 0,
+        };
         let schedule = lock(&self.schedule);
         ForwardStatus {
             under_way: schedule.under_way().collect(),
             failed: schedule.failed().clone(),
+            outage: schedule.outage(now),
         }
     }
 
@@ -237,6 +252,7 @@ struct Planner {
 
 impl Planner {
     fn run(mut self) {
+        self.resume();
         self.look_at_all();
         loop {
             let now = self.now();
@@ -276,7 +292,7 @@ impl Planner {
                 outcome,
             }) => {
                 let told = lock(&self.schedule).did(now, laptop, work, outcome);
-                if let Some(what) = told {
+                for what in told {
                     let news = ForwardNews { laptop, what };
                     (self.tell)(&news);
                     self.watchers.tell(&news);
@@ -295,6 +311,19 @@ impl Planner {
             }
         }
         self.watchers.add(waiting, news);
+    }
+
+    fn resume(&self) {
+        let laptops = self.laptops();
+        let sets = laptops
+            .iter()
+            .flat_map(|laptop| self.spool.sets(laptop).unwrap_or_default());
+        let taken_ns = sets.filter_map(|set| match set.sealed()?.forward {
+            Forward::Done { at_ns, .. } => Some(at_ns),
+            Forward::Waiting | Forward::Started { .. } => None,
+        });
+        let taken_ns = taken_ns.max();
+        lock(&self.schedule).resumed(taken_ns);
     }
 
     fn look_at_all(&self) {

@@ -14,7 +14,7 @@ mod windows;
 pub use drive::{Beat, HubGone, Inbox, Orders, Program, STOP_MAX, Stopped, Turn, drive, orders};
 pub use forwarding::{
     ByItself, ForwardFailure, ForwardNews, ForwardStatus, Forwarded, Forwarding, ForwardingParts,
-    LAPTOPS_AT_ONCE, Monotonic, OpenUpstream, RETRY_MAX, RETRY_MIN, VISITS_WAIT_MAX,
+    LAPTOPS_AT_ONCE, Monotonic, OpenUpstream, Outage, RETRY_MAX, RETRY_MIN, VISITS_WAIT_MAX,
 };
 pub use hub::{Hub, HubEvent, HubOutput, HubParts};
 pub use store::{Clock, StoreThreads, Stores};

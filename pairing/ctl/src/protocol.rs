@@ -202,6 +202,8 @@ pub struct HubStatus {
     pub forwards_at: Option<Timestamp>,
     /// Whose sets are on their way upstream.
     pub forwarding: Vec<String>,
+    /// The upstream takes nothing.
+    pub outage: Option<Outage>,
     /// Sets that are not upstream.
     pub sets_waiting: u64,
     /// Bytes of them.
@@ -210,6 +212,19 @@ pub struct HubStatus {
     pub bytes_free: u64,
     /// What needs somebody's attention, one line each.
     pub problems: Vec<String>,
+}
+
+/// An upstream that takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// Since when; nothing where the hub's clock is out of all bounds.
+    pub since: Option<Timestamp>,
+    /// Tries that failed, since the hub was started.
+    pub tries: u64,
+    /// What the last one failed with, and what to do.
+    pub why: String,
+    /// When it is tried next; nothing where somebody has to ask.
+    pub next_try_at: Option<Timestamp>,
 }
 
 /// What happens while sets are forwarded.

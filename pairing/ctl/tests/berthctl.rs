@@ -246,3 +246,45 @@ fn an_upstream_is_told_by_its_whole_path() {
     let here = std::env::current_dir().unwrap();
     assert_eq!(asked, json!({ "do": "set_upstream", "url": here.join("up") }));
 }
+
+#[test]
+fn an_upstream_that_takes_nothing_is_told_with_since_when_why_and_when_it_is_tried_next() {
+    let status = |next_try_at: Value| {
+        json!({
+            "hub": "desk", "key": "11".repeat(32), "version": "1", "radio": "none", "listen": null, "pairing": false,
+            "laptops": 2, "visits": [], "upstream": "/srv/backup", "forward": "auto", "forwards_at": null,
+            "forwarding": ["x"], "sets_waiting": 9, "bytes_waiting": 3_200_000_000_u64, "bytes_free": 1_000_000_000,
+            "outage": {
+                "since": "2026-11-16T12:00:00Z", "tries": 500, "why": "refused", "next_try_at": next_try_at,
+            },
+            "problems": ["the upstream has taken nothing for 7 d 1 h: refused"],
+        })
+    };
+    let ask = |next_try_at, args: &[&str]| {
+        let answers = vec![status(next_try_at), json!({ "done": true })];
+        FakeHub::answering(answers).run(args).1
+    };
+    let said = ask(json!("2026-11-23T13:00:00Z"), &["status"]);
+    for words in [
+        "9 sets wait to be forwarded, 3.2 GB",
+        "nothing since ",
+        " 16 Nov ",
+        "; next try ",
+        " 23 Nov ",
+    ] {
+        assert!(said.out.contains(words), "{words}: {}", said.out);
+    }
+    assert!(
+        said.out
+            .contains("Attention: the upstream has taken nothing for 7 d 1 h: refused")
+    );
+    let said = ask(Value::Null, &["status"]);
+    assert!(
+        said.out.contains("; it is tried when somebody asks"),
+        "{}",
+        said.out
+    );
+    let said = ask(Value::Null, &["status", "--json"]);
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(told["outage"], status(Value::Null)["outage"]);
+}

@@ -255,7 +255,7 @@ impl Desk {
                         "somebody works on the upstream (there is a fresh lock): try again when it is done"
                     ));
                 }
-                Forwarded::Failed(failure) => {
+                Forwarded::Failed { failure, .. } => {
                     return Err(anyhow!(failure)).context("forwarding to the upstream");
                 }
                 _ => {}

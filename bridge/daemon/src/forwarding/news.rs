@@ -1,6 +1,7 @@
 //! What happens to sets on their way upstream, and who hears of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use berth_bridge::{ForwardError, LaptopId, StoreError};
 use berth_wire::{SetRef, SetSeq};
@@ -45,7 +46,17 @@ pub enum Forwarded {
     /// Nothing of this laptop waits any more.
     All,
     /// It stopped; the rest waits.
-    Failed(ForwardFailure),
+    Failed {
+        /// Why.
+        failure: ForwardFailure,
+        /// It is not what it failed with before.
+        is_news: bool,
+    },
+    /// The upstream takes something again, after it had taken nothing of anybody.
+    Again {
+        /// For how long.
+        after: Duration,
+    },
 }
 
 /// Why forwarding stopped, in words for people.
@@ -54,6 +65,8 @@ pub enum Forwarded {
 pub struct ForwardFailure {
     /// One line: what happened and what to do.
     pub why: String,
+    /// The upstream failed, not the hub: the other laptops may fail with it.
+    pub is_upstream: bool,
 }
 
 impl From<&ForwardError> for ForwardFailure {
@@ -65,6 +78,7 @@ impl From<&ForwardError> for ForwardFailure {
         };
         Self {
             why: format!("{error}{cause}. {}", error.advice()),
+            is_upstream: matches!(error, ForwardError::Upstream(_)),
         }
     }
 }
@@ -88,7 +102,7 @@ impl Watchers {
 
     /// Tells everybody; those who waited for this laptop, and no other, are done with its last word.
     pub(super) fn tell(&mut self, news: &ForwardNews) {
-        let is_last = matches!(news.what, Forwarded::All | Forwarded::Failed(_));
+        let is_last = matches!(news.what, Forwarded::All | Forwarded::Failed { .. });
         self.0.retain_mut(|watcher| {
             if !watcher.laptops.contains(&news.laptop) {
                 return true;
@@ -117,8 +131,12 @@ mod tests {
         tell(first, Forwarded::Waiting { set: SetSeq(1) });
         tell(first, Forwarded::All);
         tell(first, Forwarded::All);
-        let why = "full".to_owned();
-        tell(second, Forwarded::Failed(ForwardFailure { why }));
+        let failure = ForwardFailure {
+            why: "full".to_owned(),
+            is_upstream: true,
+        };
+        let is_news = false;
+        tell(second, Forwarded::Failed { failure, is_news });
         let heard: Vec<LaptopId> = news_out.iter().map(|news| news.laptop).collect();
         assert_eq!(heard, [first, first, second]);
     }

@@ -4,7 +4,7 @@
 //! threads, and tells [`Schedule::did`] what came of them.
 //! Invariant: a laptop has one step under way at the most, so its sets go up in order; all laptops together have
 //! [`LAPTOPS_AT_ONCE`]. What failed is tried again later and later, but never given up; what waits for a lock does not
-//! hold the other laptops up.
+//! hold the other laptops up. An upstream that fails all of them is tried by one at a time, in turn.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use berth_bridge::{LaptopId, Progress};
 use berth_radio::Time;
 
+use super::outage::{Down, Outage};
 use super::{ByItself, ForwardFailure, Forwarded};
 use crate::{Opening, RETRY_MAX, RETRY_MIN, VISITS_WAIT_MAX};
 
@@ -36,7 +37,7 @@ pub(super) struct Now {
 
 impl Now {
     /// A pause of which the half is left to chance.
-    fn pause(self, longest: Duration) -> Duration {
+    pub(super) fn pause(self, longest: Duration) -> Duration {
         let half_ms = u64::try_from(longest.as_millis() / 2).unwrap_or(0);
         longest / 2 + Duration::from_millis((half_ms * u64::from(self.dice)) >> 32)
     }
@@ -48,6 +49,9 @@ pub(super) struct Schedule<W> {
     jobs: BTreeMap<LaptopId, Job<W>>,
     failed: BTreeMap<LaptopId, ForwardFailure>,
     visiting_since: Option<Time>,
+    down: Option<Down>,
+    /// When an upstream took something in an earlier run of the hub, nanoseconds since 1970, until it does in this one.
+    taken_before_ns: Option<i64>,
 }
 
 struct Job<W> {
@@ -55,6 +59,8 @@ struct Job<W> {
     waits_since_ns: i64,
     not_before: Time,
     retry: Duration,
+    /// Zero: it never did.
+    failed_at: Time,
     /// Somebody asked: visits and hours do not hold it back.
     asked: bool,
     /// It goes on before others begin.
@@ -87,11 +93,13 @@ impl<W> Job<W> {
         matches!(self.step, Step::UnderWay { .. })
     }
 
-    /// When its next step may be done, with what is not asked for held until then.
-    fn at(&self, held_until: Option<Time>) -> Time {
-        match held_until {
-            Some(until) if !self.asked => self.not_before.max(until),
-            Some(_) | None => self.not_before,
+    /// When its next step may be done, with what is not asked for held until then, and tried then where the upstream is
+    /// down for all.
+    fn at(&self, held_until: Time, tried_at: Option<Time>) -> Time {
+        match tried_at {
+            _ if self.asked => self.not_before,
+            Some(tried_at) => held_until.max(tried_at),
+            None => held_until.max(self.not_before),
         }
     }
 }
@@ -103,7 +111,15 @@ impl<W> Schedule<W> {
             jobs: BTreeMap::new(),
             failed: BTreeMap::new(),
             visiting_since: None,
+            down: None,
+            taken_before_ns: None,
         }
+    }
+
+    /// The hub ran before: then an upstream took a set (nanoseconds since 1970), if it ever did. An outage that is found
+    /// now began no earlier.
+    pub(super) fn resumed(&mut self, taken_ns: Option<i64>) {
+        self.taken_before_ns = Some(taken_ns.unwrap_or(i64::MIN));
     }
 
     pub(super) fn goes_by_itself(&self) -> bool {
@@ -138,6 +154,8 @@ impl<W> Schedule<W> {
     /// The upstream is another one: what was opened does not count any more, nor what failed.
     pub(super) fn anew(&mut self) {
         self.failed.clear();
+        self.down = None;
+        self.taken_before_ns = None;
         for job in self.jobs.values_mut() {
             job.not_before = Time::ZERO;
             job.retry = RETRY_MIN;
@@ -154,15 +172,20 @@ impl<W> Schedule<W> {
         if under_way >= LAPTOPS_AT_ONCE {
             return Next::Sleep(None);
         }
-        let held_until = self.held_until(now);
+        let held_until = self.held_until(now).unwrap_or_default();
+        let tried_at = self.told_down().map(|down| down.not_before);
+        let is_tried = tried_at.is_some() && under_way > 0;
         let mut others: Vec<_> = self.jobs.iter_mut().collect();
-        others.retain(|(_, job)| !job.is_under_way());
-        let soonest = others.iter().map(|(_, job)| job.at(held_until)).min();
-        let due = others
-            .into_iter()
-            .filter(|(_, job)| job.at(held_until) <= now.time);
-        // Who is asked for goes first, then who has begun, then who has the oldest set.
-        let first = due.min_by_key(|(_, job)| (!job.asked, !job.begun, job.waits_since_ns));
+        others.retain(|(_, job)| !job.is_under_way() && (job.asked || !is_tried));
+        let at = |job: &Job<W>| job.at(held_until, tried_at);
+        let soonest = others.iter().map(|(_, job)| at(job)).min();
+        let due = others.into_iter().filter(|(_, job)| at(job) <= now.time);
+        // Who is asked for goes first, then who has begun, then who has the oldest set; where the upstream is down, who
+        // failed the longest ago.
+        let first = due.min_by_key(|(_, job)| {
+            let in_turn = tried_at.map(|_| job.failed_at);
+            (!job.asked, !job.begun, in_turn, job.waits_since_ns)
+        });
         let Some((laptop, job)) = first else {
             return Next::Sleep(soonest);
         };
@@ -184,23 +207,41 @@ impl<W> Schedule<W> {
         laptop: LaptopId,
         work: Option<W>,
         outcome: Result<Progress, ForwardFailure>,
-    ) -> Option<Forwarded> {
-        let by_itself = self.goes_by_itself();
-        let job = self.jobs.get_mut(&laptop)?;
+    ) -> Vec<Forwarded> {
+        let Some(job) = self.jobs.get_mut(&laptop) else {
+            return Vec::new();
+        };
         let Step::UnderWay { look_again, is_stale } = job.step else {
-            return None;
+            return Vec::new();
         };
         job.step = Step::None(work.filter(|_| !is_stale));
+        // That it can be looked at proves little: where it is full it answers that too.
+        let again = match outcome {
+            Ok(Progress::Sent { .. } | Progress::Waiting { .. }) if !is_stale => self.answered(now, laptop),
+            Ok(_) | Err(_) => None,
+        };
         let told = match outcome {
-            Ok(Progress::Idle) if look_again => return None,
-            Ok(Progress::Idle) => {
+            Ok(Progress::Idle) if look_again => None,
+            Ok(progress) => self.went(now, laptop, progress),
+            // Of the upstream before: the one of now is tried at once.
+            Err(_) if is_stale => None,
+            Err(failure) => Some(self.failed_with(now, laptop, failure)),
+        };
+        again.into_iter().chain(told).collect()
+    }
+
+    /// A laptop's step did what it should.
+    fn went(&mut self, now: Now, laptop: LaptopId, progress: Progress) -> Option<Forwarded> {
+        let job = self.jobs.get_mut(&laptop)?;
+        Some(match progress {
+            Progress::Idle => {
                 self.jobs.remove(&laptop);
                 self.failed.remove(&laptop);
                 Forwarded::All
             }
-            Ok(Progress::Begun { set, objects, bytes }) => Forwarded::Begun { set, objects, bytes },
-            Ok(Progress::Sent { set, bytes }) => Forwarded::Sent { set, bytes },
-            Ok(Progress::Waiting { set, until_ns }) => {
+            Progress::Begun { set, objects, bytes } => Forwarded::Begun { set, objects, bytes },
+            Progress::Sent { set, bytes } => Forwarded::Sent { set, bytes },
+            Progress::Waiting { set, until_ns } => {
                 let left_ns = until_ns.saturating_sub(now.wall_ns);
                 let wait = Duration::from_nanos(u64::try_from(left_ns).unwrap_or(0));
                 // A wall clock that jumps must not hold the sets for ever.
@@ -208,29 +249,79 @@ impl<W> Schedule<W> {
                 job.begun = false;
                 Forwarded::Waiting { set }
             }
-            Ok(Progress::Forwarded { set, .. }) => {
+            Progress::Forwarded { set, .. } => {
                 job.retry = RETRY_MIN;
                 self.failed.remove(&laptop);
                 Forwarded::Set(set)
             }
-            Ok(_) => return None,
-            // Of the upstream before: the one of now is tried at once.
-            Err(_) if is_stale => return None,
-            Err(failure) => {
-                if by_itself {
-                    job.not_before = now.time + now.pause(job.retry);
-                    job.retry = (job.retry * 2).min(RETRY_MAX);
-                    job.asked = false;
-                    job.begun = false;
-                    job.step = Step::None(None);
-                } else {
-                    self.jobs.remove(&laptop);
-                }
-                self.failed.insert(laptop, failure.clone());
-                Forwarded::Failed(failure)
+            _ => return None,
+        })
+    }
+
+    /// A laptop's step failed.
+    fn failed_with(&mut self, now: Now, laptop: LaptopId, failure: ForwardFailure) -> Forwarded {
+        let is_news = self.failed.get(&laptop) != Some(&failure)
+            && !matches!(&self.down, Some(down) if down.has_failed_with(&failure));
+        let before = self.lasted_before(now);
+        if !self.goes_by_itself() {
+            self.jobs.remove(&laptop);
+        } else if let Some(job) = self.jobs.get_mut(&laptop) {
+            job.not_before = now.time + now.pause(job.retry);
+            job.retry = (job.retry * 2).min(RETRY_MAX);
+            job.failed_at = now.time;
+            job.asked = false;
+            job.begun = false;
+            job.step = Step::None(None);
+        }
+        self.failed.insert(laptop, failure.clone());
+        if failure.is_upstream {
+            let begin = || Down::new(now, before, failure.clone());
+            self.down.get_or_insert_with(begin);
+        }
+        if let Some(down) = &mut self.down {
+            down.failed(now, &failure);
+            down.is_told |= self.jobs.keys().all(|laptop| self.failed.contains_key(laptop));
+        }
+        Forwarded::Failed { failure, is_news }
+    }
+
+    /// The upstream took something of a laptop. If it was down for all, they all go on at once.
+    fn answered(&mut self, now: Now, laptop: LaptopId) -> Option<Forwarded> {
+        self.taken_before_ns = None;
+        let down = self.down.take().filter(|down| down.is_told);
+        for (other, job) in &mut self.jobs {
+            let is_over = *other == laptop || down.is_some();
+            if is_over && self.failed.get(other).is_some_and(|failure| failure.is_upstream) {
+                self.failed.remove(other);
+                job.not_before = now.time;
+                job.retry = RETRY_MIN;
             }
-        };
-        Some(told)
+        }
+        let after = down?.lasts(now);
+        Some(Forwarded::Again { after })
+    }
+
+    /// How long an outage has lasted that shows now: since the oldest set waits, or something else was taken. Before the
+    /// hub was started, that is; nobody knows when it was tried then.
+    fn lasted_before(&self, now: Now) -> Duration {
+        let taken_ns = self.taken_before_ns.filter(|_| self.goes_by_itself());
+        let waits_since_ns = self.jobs.values().map(|job| job.waits_since_ns).min();
+        let since_ns = taken_ns
+            .zip(waits_since_ns)
+            .map(|(taken, waits)| taken.max(waits));
+        let lasted_ns = since_ns.map_or(0, |since_ns| now.wall_ns.saturating_sub(since_ns));
+        Duration::from_nanos(u64::try_from(lasted_ns).unwrap_or(0))
+    }
+
+    /// An upstream that takes nothing of anybody.
+    pub(super) fn outage(&self, now: Now) -> Option<Outage> {
+        let down = self.told_down()?;
+        let next_at = down.not_before.max(self.held_until(now).unwrap_or_default());
+        Some(down.told(now, self.goes_by_itself().then_some(next_at)))
+    }
+
+    fn told_down(&self) -> Option<&Down> {
+        self.down.as_ref().filter(|down| down.is_told)
     }
 
     /// Whose sets are on their way.
@@ -249,6 +340,7 @@ impl<W> Schedule<W> {
             waits_since_ns,
             not_before: Time::ZERO,
             retry: RETRY_MIN,
+            failed_at: Time::ZERO,
             asked: false,
             begun: false,
             step: Step::None(None),

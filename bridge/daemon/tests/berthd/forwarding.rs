@@ -136,7 +136,7 @@ fn laptops_do_not_wait_for_each_other_and_a_stop_waits_for_nothing_more() {
     let forwarding = Forwarding::start(parts, Box::new(|_| {}));
     let news: Vec<_> = forwarding.now(None).iter().collect();
     let of = |is: fn(&Forwarded) -> bool| news.iter().filter(|news| is(&news.what)).count();
-    assert_eq!(of(|what| matches!(what, Forwarded::Failed(_))), 0, "{news:?}");
+    assert_eq!(of(|what| matches!(what, Forwarded::Failed { .. })), 0, "{news:?}");
     assert_eq!(of(|what| matches!(what, Forwarded::All)), LAPTOPS_AT_ONCE);
     assert!(forwarding.stop(Duration::from_secs(20)));
     assert_eq!(fs::read_dir(&up).unwrap().count(), LAPTOPS_AT_ONCE);
@@ -227,6 +227,30 @@ fn an_upstream_that_vanished_is_named_and_nothing_is_made_in_its_place() {
     let why = failed[0]["why"].as_str().unwrap();
     assert!(why.contains("is its disk mounted?"), "{why}");
     assert!(!up.exists());
+
+    let status = &hub.ask(&json!({ "do": "status" }))[0];
+    let outage = &status["outage"];
+    assert_eq!(
+        (&outage["why"], &status["sets_waiting"]),
+        (&json!(why), &json!(1))
+    );
+    assert!(outage["tries"].as_u64().unwrap() >= 2, "{outage}");
+    let at = |field: &str| -> jiff::Timestamp { outage[field].as_str().unwrap().parse().unwrap() };
+    assert!(at("since") < at("next_try_at"));
+    let problems = status["problems"].as_array().unwrap();
+    let of_it = problems
+        .iter()
+        .filter(|problem| problem.as_str().unwrap().contains(why));
+    assert_eq!(of_it.count(), 1, "{problems:#?}");
+
+    fs::create_dir(&up).unwrap();
+    hub.ask(&json!({ "do": "forward" }));
+    let lines = hub.wait_for("the upstream answers again").concat();
+    assert!(
+        !lines.contains("forwarding failed"),
+        "the same was said twice: {lines}"
+    );
+    assert!(hub.ask(&json!({ "do": "status" }))[0]["outage"].is_null());
     hub.stop();
 }
 

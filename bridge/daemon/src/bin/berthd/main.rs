@@ -34,10 +34,10 @@ use rand_core::OsRng;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::args::{Args, Command};
-use crate::clock::{monotonic, wall_ns};
+use crate::clock::{lasted, monotonic, wall_ns};
 use crate::config::{Config, When};
 use crate::control::{Control, Socket, Window};
 use crate::state::{State, in_one_line};
@@ -265,7 +265,20 @@ fn log_forwarding(news: &ForwardNews) {
         }
         Forwarded::Waiting { set } => info!(%laptop, set = set.0, "waiting for a lock at the upstream"),
         Forwarded::Set(set) => info!(%laptop, set = set.seq.0, "forwarded"),
-        Forwarded::Failed(failure) => warn!(%laptop, why = failure.why, "forwarding failed"),
+        // Else a week without the upstream would be some hundred lines of the same.
+        Forwarded::Failed {
+            failure,
+            is_news: true,
+        } => {
+            warn!(%laptop, why = failure.why, "forwarding failed");
+        }
+        Forwarded::Failed {
+            failure,
+            is_news: false,
+        } => {
+            debug!(%laptop, why = failure.why, "forwarding failed again");
+        }
+        Forwarded::Again { after } => info!(down_for = lasted(*after), "the upstream answers again"),
         _ => {}
     }
 }

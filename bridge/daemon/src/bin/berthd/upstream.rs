@@ -181,30 +181,37 @@ pub(crate) fn repository(
     hub: &[u8; 32],
     laptop: &LaptopId,
 ) -> Result<Box<dyn Upstream>, ForwardFailure> {
-    let opened = (|| -> Result<Box<dyn Upstream>> {
+    let failed = |is_upstream| {
+        move |error: anyhow::Error| ForwardFailure {
+            why: format!("{error:#}"),
+            is_upstream,
+        }
+    };
+    let asked = || {
         let upstream = destination
             .folder()
             .context("no upstream is set: run `berthctl upstream set FOLDER`")?;
+        let repository = spool
+            .repository(laptop)?
+            .context("the spool lacks the laptop's config: run `berthctl verify`")?;
+        anyhow::Ok((upstream, roll::name_of(orders, laptop)?, repository))
+    };
+    let (upstream, name, repository) = asked().map_err(failed(false))?;
+    let opened = || -> Result<Box<dyn Upstream>> {
         if !upstream.is_dir() {
             bail!(
                 "the upstream folder {} is missing: is its disk mounted?",
                 upstream.display()
             );
         }
-        let name = roll::name_of(orders, laptop)?;
-        let repository = spool
-            .repository(laptop)?
-            .context("the spool lacks the laptop's config: run `berthctl verify`")?;
         let chosen = repository_name(&name, &repository, |name| {
             FolderUpstream::config_in(&upstream.join(name))
         })?;
         let chosen =
             chosen.map_err(|taken| anyhow!("{taken}: rename one of them, or set another upstream"))?;
         Ok(Box::new(FolderUpstream::new(upstream.join(chosen), hub)))
-    })();
-    opened.map_err(|error| ForwardFailure {
-        why: format!("{error:#}"),
-    })
+    };
+    opened().map_err(failed(true))
 }
 
 /// What a laptop is called where nobody remembers its name.

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use berth_wire::SetSeq;
 use jiff::tz::TimeZone;
@@ -29,8 +29,10 @@ fn sent() -> Result<Progress, ForwardFailure> {
 }
 
 fn down() -> Result<Progress, ForwardFailure> {
-    let why = "down".to_owned();
-    Err(ForwardFailure { why })
+    Err(ForwardFailure {
+        why: "down".to_owned(),
+        is_upstream: true,
+    })
 }
 
 impl Desk {
@@ -73,7 +75,7 @@ impl Desk {
         self.begun().into_iter().map(|(laptop, _)| laptop).collect()
     }
 
-    fn did(&mut self, number: u8, outcome: Result<Progress, ForwardFailure>) -> Option<Forwarded> {
+    fn did(&mut self, number: u8, outcome: Result<Progress, ForwardFailure>) -> Vec<Forwarded> {
         self.opened += 1;
         let work = Some(self.opened);
         self.schedule.did(self.now(), laptop(number), work, outcome)
@@ -158,9 +160,9 @@ fn what_is_sealed_while_the_last_look_is_under_way_is_not_forgotten() {
     let mut desk = Desk::with(ByItself::AtOnce, 1);
     desk.begun();
     desk.schedule.look(laptop(1), 0);
-    assert!(desk.did(1, Ok(Progress::Idle)).is_none());
+    assert!(desk.did(1, Ok(Progress::Idle)).is_empty());
     assert_eq!(desk.laptops_begun(), [laptop(1)]);
-    assert!(matches!(desk.did(1, Ok(Progress::Idle)), Some(Forwarded::All)));
+    assert!(matches!(desk.did(1, Ok(Progress::Idle))[..], [Forwarded::All]));
     assert_eq!(desk.sleeps_until(), None);
 }
 
@@ -173,7 +175,7 @@ fn another_upstream_is_begun_anew_at_once_even_in_the_middle_of_a_step() {
     desk.schedule.anew();
     assert!(desk.schedule.failed().is_empty());
     assert_eq!(desk.begun(), [(laptop(1), None)]);
-    assert!(desk.did(2, down()).is_none(), "the old one's failure was told");
+    assert!(desk.did(2, down()).is_empty(), "the old one's failure was told");
     assert_eq!(
         desk.begun(),
         [(laptop(2), None)],
@@ -251,13 +253,218 @@ fn equal_hubs_do_not_all_come_back_at_the_same_time_after_an_outage() {
     assert!(a_minute.values().all(|hubs| *hubs < 100), "{a_minute:?}");
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// An upstream that takes nothing until then, and laptops with a queue of sets each. A step takes a second.
+struct Week {
+    desk: Desk,
+    down_until: Time,
+    waiting: BTreeMap<LaptopId, VecDeque<u64>>,
+    tried: Vec<LaptopId>,
+    went_up: Vec<(LaptopId, u64)>,
+    told: Vec<Forwarded>,
+}
+
+impl Week {
+    fn new(down_until: Time) -> Self {
+        Self {
+            desk: Desk::new(ByItself::AtOnce),
+            down_until,
+            waiting: BTreeMap::new(),
+            tried: Vec::new(),
+            went_up: Vec::new(),
+            told: Vec::new(),
+        }
+    }
+
+    fn seal(&mut self, laptop: LaptopId, set: u64) {
+        self.waiting.entry(laptop).or_default().push_back(set);
+        self.desk.schedule.look(laptop, self.desk.now().wall_ns);
+    }
+
+    fn run_until(&mut self, until: Time) {
+        while self.desk.time < until {
+            self.desk.dice = rolled(self.desk.dice);
+            match self.desk.schedule.next(self.desk.now()) {
+                Next::Sleep(at) => self.desk.time = at.unwrap_or(until).min(until),
+                Next::Step(laptop, _) => {
+                    let outcome = self.step(laptop);
+                    self.desk.time += Duration::from_secs(1);
+                    let told = self.desk.schedule.did(self.desk.now(), laptop, Some(0), outcome);
+                    self.told.extend(told);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, laptop: LaptopId) -> Result<Progress, ForwardFailure> {
+        let Some(set) = self.waiting.get_mut(&laptop).unwrap().pop_front() else {
+            return Ok(Progress::Idle);
+        };
+        if self.desk.time < self.down_until {
+            self.waiting.get_mut(&laptop).unwrap().push_front(set);
+            self.tried.push(laptop);
+            return down();
+        }
+        self.went_up.push((laptop, set));
+        let (set, bytes) = (SetSeq(set), 1);
+        Ok(Progress::Sent { set, bytes })
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        self.desk.schedule.outage(self.desk.now())
+    }
+}
+
+#[test]
+fn an_upstream_that_is_down_for_a_week_is_tried_on_and_then_gets_all_sets_in_order() {
+    let mut week = Week::new(7 * DAY);
+    for day in 0..7 {
+        (1..=3).for_each(|number| week.seal(laptop(number), u64::from(day) + 1));
+        week.run_until((day + 1) * DAY - Duration::from_secs(3600));
+        let outage = week.outage().unwrap();
+        assert_eq!(outage.lasts, week.desk.time - Duration::from_secs(1));
+        assert_eq!(outage.tries, week.tried.len() as u64);
+        assert!(outage.next_in.unwrap() <= RETRY_MAX);
+        week.run_until((day + 1) * DAY);
+    }
+    // One try in half an hour to a quarter of one, by one laptop after the other; a few more at the beginning.
+    let tries = week.tried.len();
+    assert!((7 * 24 * 2..7 * 24 * 4 + 20).contains(&tries), "{tries} tries");
+    for three in week.tried.chunks_exact(3) {
+        assert_eq!(BTreeSet::from_iter(three).len(), 3, "not in turn");
+    }
+    assert!(week.went_up.is_empty());
+
+    week.run_until(7 * DAY + RETRY_MAX + Duration::from_secs(60));
+    assert_eq!(week.outage(), None);
+    assert!(week.desk.schedule.failed().is_empty());
+    for number in 1..=3 {
+        let sets = week.went_up.iter().filter(|(of, _)| *of == laptop(number));
+        assert!(sets.map(|(_, set)| *set).eq(1..=7), "{:?}", week.went_up);
+    }
+    let is_news = |told: &&Forwarded| matches!(told, Forwarded::Failed { is_news: true, .. });
+    assert_eq!(
+        week.told.iter().filter(is_news).count(),
+        1,
+        "one line for all of it"
+    );
+    let after = week.told.iter().filter_map(|told| match told {
+        Forwarded::Again { after } => Some(*after),
+        _ => None,
+    });
+    let after: Vec<Duration> = after.collect();
+    assert!(
+        matches!(after[..], [after] if (7 * DAY..7 * DAY + RETRY_MAX).contains(&(after + Duration::from_secs(1)))),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn what_an_upstream_fails_with_is_news_when_it_changes() {
+    let mut desk = Desk::with(ByItself::AtOnce, 1);
+    let mut is_news = |why: &str| {
+        desk.begun();
+        let failure = ForwardFailure {
+            why: why.to_owned(),
+            is_upstream: true,
+        };
+        let told = desk.did(1, Err(failure));
+        desk.time += RETRY_MAX;
+        matches!(told[..], [Forwarded::Failed { is_news: true, .. }])
+    };
+    assert!(is_news("refused"));
+    assert!(!is_news("refused"));
+    assert!(is_news("full"));
+    assert!(!is_news("full"));
+}
+
+#[test]
+fn what_the_hub_itself_fails_with_waits_for_the_next_try_too() {
+    let mut desk = Desk::with(ByItself::AtOnce, 1);
+    desk.begun();
+    desk.did(1, down());
+    desk.time = desk.sleeps_until().unwrap();
+    desk.begun();
+    let failure = ForwardFailure {
+        why: "damaged".to_owned(),
+        is_upstream: false,
+    };
+    desk.did(1, Err(failure.clone()));
+    assert!(desk.sleeps_until().unwrap() > desk.time, "it would spin");
+    let outage = desk.schedule.outage(desk.now()).unwrap();
+    assert_eq!((outage.tries, outage.why.why.as_str()), (1, "down"));
+    assert_eq!(desk.schedule.failed()[&laptop(1)], failure);
+}
+
+#[test]
+fn what_fails_for_one_laptop_holds_the_others_up_for_no_longer_than_a_pause() {
+    let mut desk = Desk::with(ByItself::AtOnce, 2);
+    desk.begun();
+    desk.did(1, down());
+    assert_eq!(
+        desk.schedule.outage(desk.now()),
+        None,
+        "the other one was not asked"
+    );
+    assert!(matches!(desk.did(2, sent())[..], [Forwarded::Sent { .. }]));
+    assert_eq!(desk.laptops_begun(), [laptop(2)]);
+    desk.did(2, Ok(Progress::Idle));
+    assert!(
+        desk.schedule.failed().contains_key(&laptop(1)),
+        "it was forgotten"
+    );
+
+    desk.time = desk.sleeps_until().unwrap();
+    desk.begun();
+    desk.did(1, down());
+    assert!(desk.schedule.outage(desk.now()).is_some(), "nobody else waits");
+    desk.schedule.look(laptop(2), 0);
+    assert_eq!(desk.laptops_begun(), []);
+    desk.time = desk.sleeps_until().unwrap();
+    assert_eq!(desk.laptops_begun(), [laptop(2)], "it is its turn");
+    assert!(matches!(
+        desk.did(2, sent())[..],
+        [Forwarded::Again { .. }, Forwarded::Sent { .. }]
+    ));
+    assert_eq!(desk.laptops_begun(), [laptop(2), laptop(1)]);
+}
+
+#[test]
+fn an_outage_began_before_a_restart_where_sets_have_waited_longer() {
+    let lasts = |by_itself, waits_since: Duration, taken: Option<Duration>| {
+        let ago_ns = |ago: Duration| MONDAY_NS - i64::try_from(ago.as_nanos()).unwrap();
+        let mut desk = Desk::new(by_itself);
+        desk.schedule.resumed(taken.map(ago_ns));
+        desk.schedule.asked(desk.now(), laptop(1), ago_ns(waits_since));
+        desk.begun();
+        desk.did(1, down());
+        desk.time += DAY;
+        desk.schedule.outage(desk.now()).unwrap().lasts
+    };
+    assert_eq!(lasts(ByItself::AtOnce, 3 * DAY, None), 4 * DAY);
+    assert_eq!(lasts(ByItself::AtOnce, 3 * DAY, Some(8 * DAY)), 4 * DAY);
+    assert_eq!(lasts(ByItself::AtOnce, 3 * DAY, Some(2 * DAY)), 3 * DAY);
+    // Nobody asked before.
+    assert_eq!(lasts(ByItself::Never, 3 * DAY, None), DAY);
+    let mut desk = Desk::new(ByItself::AtOnce);
+    desk.schedule.resumed(None);
+    desk.schedule.look(laptop(1), MONDAY_NS - 1);
+    desk.begun();
+    desk.did(1, sent());
+    desk.begun();
+    desk.did(1, down());
+    let outage = desk.schedule.outage(desk.now()).unwrap();
+    assert_eq!(outage.lasts, Duration::ZERO, "something went up meanwhile");
+}
+
 #[test]
 fn by_hand_only_what_is_asked_for_is_forwarded_and_tried_once() {
     let mut desk = Desk::with(ByItself::Never, 3);
     assert_eq!(desk.sleeps_until(), None);
     desk.schedule.asked(desk.now(), laptop(2), 0);
     assert_eq!(desk.laptops_begun(), [laptop(2)]);
-    assert!(matches!(desk.did(2, down()), Some(Forwarded::Failed(_))));
+    assert!(matches!(desk.did(2, down())[..], [Forwarded::Failed { .. }]));
     assert_eq!(desk.sleeps_until(), None);
     assert!(desk.schedule.failed().contains_key(&laptop(2)));
 }

@@ -296,6 +296,21 @@ fn status(status: &HubStatus) {
         status.forward,
         current.or(next).unwrap_or_default()
     ));
+    if let Some(outage) = &status.outage {
+        let when = |at: Timestamp| {
+            at.to_zoned(TimeZone::system())
+                .strftime("%a %d %b %H:%M")
+                .to_string()
+        };
+        let since = outage
+            .since
+            .map_or_else(|| "the hub was started".to_owned(), when);
+        let next = match outage.next_try_at {
+            Some(at) => format!("next try {}", when(at)),
+            None => "it is tried when somebody asks".to_owned(),
+        };
+        say(&format!("           has taken nothing since {since}; {next}"));
+    }
     status
         .problems
         .iter()

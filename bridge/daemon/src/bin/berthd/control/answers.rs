@@ -192,7 +192,7 @@ impl Control {
                 laptop,
                 set: set.seq.0,
             },
-            Forwarded::Failed(failure) => ForwardEvent::Failed {
+            Forwarded::Failed { failure, .. } => ForwardEvent::Failed {
                 laptop,
                 why: failure.why,
             },

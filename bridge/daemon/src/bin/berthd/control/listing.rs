@@ -1,14 +1,16 @@
 //! Lists: what the spool and the trust list know, as it is told.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use berth_bridge::{Forward, RESERVE_SIZE_BYTES, SetRecord};
 use berth_ctl::{Device, HubStatus, SetItem, SetRow, Standing, Visiting};
-use berth_daemon::Opening;
+use berth_daemon::{ForwardFailure, Opening, Outage};
 use berth_wire::SetKind;
 use jiff::Timestamp;
 
 use super::Control;
-use crate::clock::wall_ns;
+use crate::clock::{lasted, wall_ns};
 use crate::config::When;
 use crate::roll::{self, Known};
 
@@ -64,10 +66,26 @@ impl Control {
         let mut problems = self.problems.clone();
         let bytes_free = self.destination.disk().free_bytes()?;
         problems.extend(too_full(bytes_free));
-        for (laptop, failure) in &forwarding.failed {
+        if let Some(outage) = &forwarding.outage {
+            let lasts = lasted(outage.lasts);
+            problems.push(format!(
+                "the upstream has taken nothing for {lasts}: {}",
+                outage.why
+            ));
+        }
+        // What fails all of them is told once.
+        let is_told = |failure: &ForwardFailure| failure.is_upstream && forwarding.outage.is_some();
+        for (laptop, failure) in forwarding.failed.iter().filter(|(_, failure)| !is_told(failure)) {
             let name = name(*laptop).unwrap_or_default();
             problems.push(format!("forwarding of {name} failed: {failure}"));
         }
+        let forwards_at = match &self.config.forward {
+            When::In(windows) => match windows.opens(wall_ns()) {
+                Opening::At(at_ns) => timestamp(at_ns),
+                Opening::Open => None,
+            },
+            When::Auto | When::Manual => None,
+        };
         let upstream = self.destination.folder();
         if upstream.is_none() {
             problems.push("no upstream is set: run `berthctl upstream set FOLDER`".to_owned());
@@ -89,13 +107,10 @@ impl Control {
                 .collect(),
             upstream: upstream.map(|folder| folder.display().to_string()),
             forward: self.config.forward.to_string(),
-            forwards_at: match &self.config.forward {
-                When::In(windows) => match windows.opens(wall_ns()) {
-                    Opening::At(at_ns) => timestamp(at_ns),
-                    Opening::Open => None,
-                },
-                When::Auto | When::Manual => None,
-            },
+            forwards_at,
+            outage: forwarding
+                .outage
+                .map(|outage| told(outage, wall_ns(), forwards_at)),
             forwarding: forwarding.under_way.into_iter().filter_map(name).collect(),
             sets_waiting,
             bytes_waiting,
@@ -113,6 +128,20 @@ fn too_full(bytes_free: u64) -> Option<String> {
             RESERVE_SIZE_BYTES / 1_000_000
         )
     })
+}
+
+/// Outside of the upstream's hours it is not tried before they begin.
+fn told(outage: Outage, now_ns: i64, forwards_at: Option<Timestamp>) -> berth_ctl::Outage {
+    let ns = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    let next = outage
+        .next_in
+        .map(|wait| timestamp(now_ns.saturating_add(ns(wait))));
+    berth_ctl::Outage {
+        since: timestamp(now_ns.saturating_sub(ns(outage.lasts))),
+        tries: outage.tries,
+        why: outage.why.why,
+        next_try_at: next.and_then(|at| at.max(forwards_at)),
+    }
 }
 
 fn item(known: &Known, record: &SetRecord) -> SetItem {
