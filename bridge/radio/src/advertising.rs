@@ -14,7 +14,11 @@ const REST_MIN: Duration = Duration::from_millis(200);
 /// Longest wait between two tries.
 const REST_MAX: Duration = Duration::from_secs(10);
 
-#[derive(Debug)]
+/// How long after a connection the kernel's timer of turns may still run: 2 s (`HCI_DEFAULT_ADV_DURATION`), and some time
+/// for a busy host.
+const TURN_WAIT: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     /// Advertise this, or nothing.
     Want(Option<Bytes>),
@@ -22,8 +26,12 @@ pub(crate) enum Input {
     Registered(bool),
     /// The rest is over.
     Rested,
+    /// A laptop has come.
+    Connected,
     /// Somebody is not connected any more.
     Disconnected,
+    /// [`TURN_WAIT`] after [`Input::Disconnected`], which was the change of so many.
+    TurnOver(u32),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -31,8 +39,8 @@ pub(crate) enum Effect {
     Register(Bytes),
     /// End what was registered last.
     Unregister,
-    /// Bring [`Input::Rested`] after this time.
-    Rest(Duration),
+    /// Bring this input after this time.
+    Later(Duration, Input),
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +60,14 @@ pub(crate) struct Advertising {
     failures: u32,
     /// After a connection the kernel goes on with the advertisement by which it came. Where BlueZ has another one since
     /// then, under another number, nobody can connect to what is in the air: so it is registered anew.
+    ///
+    /// On an adapter without extended advertising the kernel gives advertisements turns, by a timer. While that runs, and
+    /// the turn is that of a number which is gone, it takes a new advertisement with success and never starts it
+    /// (`add_ext_adv_data` in Linux's `mgmt.c`, seen with 6.1); BlueZ doesn't notice. So the beacon is registered once
+    /// more when the turn is over, unless a laptop has come meanwhile, which shows that it is in the air.
     is_stale: bool,
+    /// How often somebody has come or gone.
+    changes: u32,
 }
 
 impl Advertising {
@@ -65,7 +80,13 @@ impl Advertising {
                 }
             }
             Input::Rested => self.stage = Stage::Off,
-            Input::Disconnected => self.is_stale = true,
+            Input::Connected => self.changes = self.changes.wrapping_add(1),
+            Input::Disconnected => {
+                self.changes = self.changes.wrapping_add(1);
+                self.is_stale = true;
+                out.push(Effect::Later(TURN_WAIT, Input::TurnOver(self.changes)));
+            }
+            Input::TurnOver(changes) => self.is_stale |= changes == self.changes,
         }
         self.go_on(out);
     }
@@ -75,9 +96,8 @@ impl Advertising {
             self.failures = 0;
             self.stage = Stage::On(beacon);
         } else {
-            out.push(Effect::Rest(
-                REST_MIN.saturating_mul(1 << self.failures.min(16)).min(REST_MAX),
-            ));
+            let rest = REST_MIN.saturating_mul(1 << self.failures.min(16)).min(REST_MAX);
+            out.push(Effect::Later(rest, Input::Rested));
             self.failures = self.failures.saturating_add(1);
             self.stage = Stage::Resting;
         }
@@ -129,17 +149,56 @@ mod tests {
         assert_eq!(after(&mut it, Input::Want(None)), []);
     }
 
-    #[test]
-    fn after_a_connection_the_beacon_is_registered_anew() {
+    fn one_registered() -> Advertising {
         let mut it = Advertising::default();
-        assert_eq!(after(&mut it, Input::Disconnected), []);
         assert_eq!(after(&mut it, Input::Want(Some(ONE))), [Effect::Register(ONE)]);
         assert_eq!(after(&mut it, Input::Registered(true)), []);
-        let anew = [Effect::Unregister, Effect::Register(ONE)];
-        assert_eq!(after(&mut it, Input::Disconnected), anew);
-        assert_eq!(after(&mut it, Input::Disconnected), []);
-        assert_eq!(after(&mut it, Input::Registered(true)), anew);
+        it
+    }
+
+    const ANEW: [Effect; 2] = [Effect::Unregister, Effect::Register(ONE)];
+
+    /// The end of a connection: what follows at once, and the input that comes later.
+    fn disconnected(it: &mut Advertising) -> (Vec<Effect>, Input) {
+        let mut effects = after(it, Input::Disconnected);
+        match effects.remove(0) {
+            Effect::Later(wait, input) if wait == TURN_WAIT => (effects, input),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn after_a_connection_the_beacon_is_registered_anew_at_once() {
+        let mut it = Advertising::default();
+        assert_eq!(disconnected(&mut it).0, []);
+        assert_eq!(after(&mut it, Input::Want(Some(ONE))), [Effect::Register(ONE)]);
         assert_eq!(after(&mut it, Input::Registered(true)), []);
+        assert_eq!(disconnected(&mut it).0, ANEW);
+        assert_eq!(disconnected(&mut it).0, []);
+        assert_eq!(after(&mut it, Input::Registered(true)), ANEW);
+        assert_eq!(after(&mut it, Input::Registered(true)), []);
+    }
+
+    #[test]
+    fn after_a_connection_the_beacon_is_registered_once_more_when_the_kernel_counts_no_turn_any_more() {
+        let mut it = one_registered();
+        let (_, first) = disconnected(&mut it);
+        after(&mut it, Input::Registered(true));
+        let (_, last) = disconnected(&mut it);
+        after(&mut it, Input::Registered(true));
+        // The last connection's end has begun the wait anew.
+        assert_eq!(after(&mut it, first), []);
+        assert_eq!(after(&mut it, last), ANEW);
+        assert_eq!(after(&mut it, Input::Registered(true)), []);
+    }
+
+    #[test]
+    fn a_beacon_by_which_a_laptop_came_is_in_the_air_and_stays() {
+        let mut it = one_registered();
+        let (_, turn_over) = disconnected(&mut it);
+        after(&mut it, Input::Registered(true));
+        assert_eq!(after(&mut it, Input::Connected), []);
+        assert_eq!(after(&mut it, turn_over), []);
     }
 
     #[test]
@@ -162,7 +221,7 @@ mod tests {
         let mut rests = Vec::new();
         for _ in 0..40 {
             match after(&mut it, Input::Registered(false)).as_slice() {
-                [Effect::Rest(rest)] => rests.push(*rest),
+                [Effect::Later(rest, Input::Rested)] => rests.push(*rest),
                 other => panic!("{other:?}"),
             }
             assert_eq!(after(&mut it, Input::Rested), [Effect::Register(ONE)]);

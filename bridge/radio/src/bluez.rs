@@ -17,6 +17,7 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::advertising;
 use crate::error::{BLUEZ, HubRadioError};
 use crate::peers::Peers;
 
@@ -38,9 +39,15 @@ const ORDERS_MAX: usize = 256;
 pub(crate) enum Order {
     Register(Bytes),
     Unregister,
-    Rest(Duration),
-    Notify { peer: Address, frame: Bytes },
-    HangUp { peer: Address },
+    /// Bring this back after this time.
+    Later(Duration, advertising::Input),
+    Notify {
+        peer: Address,
+        frame: Bytes,
+    },
+    HangUp {
+        peer: Address,
+    },
 }
 
 #[derive(Debug)]
@@ -53,7 +60,8 @@ pub(crate) enum Report {
         address: bluer::Address,
     },
     Registered(bool),
-    Rested,
+    /// The time of [`Order::Later`] is over.
+    Due(advertising::Input),
     Subscribed {
         peer: Address,
         limit_bytes: usize,
@@ -254,11 +262,11 @@ async fn serve(
                 }
                 // BlueZ is told of the end before it is told of the next one: both calls leave in order.
                 Some(Order::Unregister) => advertisement = None,
-                Some(Order::Rest(rest)) => {
+                Some(Order::Later(time, input)) => {
                     let reports = reports.clone();
                     tokio::spawn(async move {
-                        sleep(rest).await;
-                        let _ = reports.send(Report::Rested).await;
+                        sleep(time).await;
+                        let _ = reports.send(Report::Due(input)).await;
                     });
                 }
                 Some(Order::Notify { peer, frame }) => peers.notify(peer, frame),

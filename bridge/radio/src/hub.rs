@@ -222,8 +222,9 @@ impl Hub {
             Some(Report::Registered(is_registered)) => {
                 self.advertise(advertising::Input::Registered(is_registered))
             }
-            Some(Report::Rested) => self.advertise(advertising::Input::Rested),
+            Some(Report::Due(input)) => self.advertise(input),
             Some(Report::Subscribed { peer, limit_bytes }) => {
+                self.advertise(advertising::Input::Connected);
                 self.link(links::Input::Subscribed { peer, limit_bytes }).await;
             }
             Some(Report::Frame { peer, frame }) => self.link(links::Input::Frame { peer, frame }).await,
@@ -267,7 +268,7 @@ impl Hub {
             self.order(match effect {
                 Effect::Register(beacon) => bluez::Order::Register(beacon),
                 Effect::Unregister => bluez::Order::Unregister,
-                Effect::Rest(rest) => bluez::Order::Rest(rest),
+                Effect::Later(time, input) => bluez::Order::Later(time, input),
             });
         }
     }
