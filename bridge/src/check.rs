@@ -174,7 +174,7 @@ impl Visit {
         self.holds_final(entry)
     }
 
-    /// Received in this visit for good, or in a sealed set.
+    /// Received in this visit for good; what is no pack may also be in a sealed set.
     fn holds_final(&mut self, entry: &ObjectEntry) -> Result<bool, StoreError> {
         if entry.kind == ObjectKind::Page {
             return Ok(false); // pages are named in `pages`
@@ -183,6 +183,9 @@ impl Visit {
         let set = receiving.set;
         if let Some(held) = receiving.held.get(&(entry.kind, entry.id)) {
             return Ok(held.length == entry.length);
+        }
+        if entry.kind == ObjectKind::Pack {
+            return Ok(false); // one of a set before might be reclaimed until this one is sealed
         }
         if entry.kind == ObjectKind::Config && self.spool.repository(&self.laptop)? != Some(entry.id) {
             return Ok(false);

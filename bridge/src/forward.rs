@@ -18,7 +18,7 @@ use look::Seen;
 
 use crate::locks::LockWatch;
 use crate::names::Folders;
-use crate::record::{Forward, SetState};
+use crate::record::{Forward, Reclaimed, SetState};
 use crate::spool::{damaged, encoded};
 use crate::spool_file::SpoolFile;
 use crate::{LaptopId, Spool, StoreError, Upstream, UpstreamError};
@@ -94,6 +94,13 @@ pub enum ForwardError {
         /// Its name.
         id: Id,
     },
+    /// An object is neither upstream nor in the spool: somebody removed it there after it was confirmed and reclaimed
+    /// here, or here.
+    #[error("neither the upstream nor the spool has {id} any more")]
+    Gone {
+        /// Its name.
+        id: Id,
+    },
     /// Objects keep vanishing upstream.
     #[error("objects vanish from the upstream as fast as they are sent")]
     Vanishing,
@@ -112,6 +119,10 @@ impl ForwardError {
             Self::Foreign { .. } => "Remove that file at the upstream; the hub then sends its own.",
             Self::Damaged { .. } => {
                 "Check the hub's disk, and put the file back from a copy of the spool; the sets wait until then."
+            }
+            Self::Gone { .. } => {
+                "If the upstream was changed, copy the old one's folder to the new one. Else put the file back at the \
+                 upstream from a copy of it; the sets wait until then."
             }
             Self::Vanishing => "Look who else deletes objects at the upstream.",
         }
@@ -320,6 +331,9 @@ impl Forwarder {
 
     fn write(&self, upstream: &mut dyn Upstream, entry: &ObjectEntry) -> Result<(), ForwardError> {
         let path = Folders::of(&self.laptop).object(SetSeq(0), entry.kind, &entry.id);
+        if self.spool.len(&path)?.is_none() {
+            return Err(ForwardError::Gone { id: entry.id });
+        }
         let mut source = SpoolFile::new(&self.spool, path, entry.id, entry.length);
         let written = upstream.write(entry.kind, &entry.id, entry.length, &mut source);
         if source.is_damaged() {
@@ -392,6 +406,7 @@ impl Forwarder {
             sealed.forward = Forward::Done {
                 at_ns: now_ns,
                 receipt: receipt.clone(),
+                reclaimed: Reclaimed::default(),
             };
         }
         self.spool.journal.put(&self.laptop, &record)?;

@@ -15,6 +15,7 @@ mod locks;
 mod names;
 mod op;
 mod receiver;
+mod reclaim;
 mod record;
 mod repair;
 mod seal;
@@ -38,7 +39,8 @@ pub use receiver::{
     ASKED_MAX, Effect, Input, PACK_HEADER_SIZE_BYTES_MAX, Receiver, SMALL_OBJECT_SIZE_BYTES_MAX,
     SNAPSHOT_SIZE_BYTES_MAX, UPLOADS_MAX, UPLOADS_OPEN_MAX, size_bytes_max,
 };
-pub use record::{Forward, Sealed, SetRecord, SetState};
+pub use reclaim::ROOM_SIZE_BYTES_MIN;
+pub use record::{Forward, Reclaimed, Sealed, SetRecord, SetState};
 pub use repair::Repair;
 pub use signatures::Signatures;
 pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, SET_SEQ_MAX, Spool};

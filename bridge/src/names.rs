@@ -84,6 +84,11 @@ impl Folders {
         format!("{}/sets/{set}/upstream", self.laptop)
     }
 
+    /// The hub's word that packs of the set may be missing here.
+    pub(crate) fn reclaimed(&self, set: SetSeq) -> String {
+        format!("{}/sets/{set}/reclaimed", self.laptop)
+    }
+
     /// Folder of all visits under way.
     pub(crate) fn incoming_all(&self) -> String {
         format!("{}/incoming", self.laptop)

@@ -63,7 +63,19 @@ pub enum Forward {
         at_ns: i64,
         /// The hub's `upstream` receipt.
         receipt: Signed,
+        /// What of it was removed from the spool since.
+        #[serde(default)]
+        reclaimed: Reclaimed,
     },
+}
+
+/// What of a forwarded set is no longer in the spool, because room was needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reclaimed {
+    /// Bytes of its packs that were removed.
+    pub bytes: u64,
+    /// All its packs were.
+    pub is_all: bool,
 }
 
 impl SetRecord {

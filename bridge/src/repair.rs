@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use berth_wire::{RECEIPT_CONTEXT, Receipt, ReceiptLevel, SetKind, SetRef, SetSeq, Signed};
 
 use crate::names::{Folders, set_seq};
-use crate::record::{Forward, SetRecord, SetState};
+use crate::record::{Forward, Reclaimed, SetRecord, SetState};
 use crate::seal::Settled;
 use crate::spool::{decoded, unless_damaged};
 use crate::{LaptopId, Spool, StoreError};
@@ -268,11 +268,24 @@ impl Spool {
             sealed.forward = done;
             changed = true;
         }
+        let _not_reclaimed = self.nothing_is_reclaimed();
+        let counted = unless_damaged(self.count_reclaimed(laptop, &record))?;
+        if let Some(counted) = counted
+            && let SetState::Sealed(sealed) = &mut record.state
+            && let Forward::Done { reclaimed, .. } = &mut sealed.forward
+        {
+            changed |= *reclaimed != counted;
+            *reclaimed = counted;
+        }
         Ok(changed.then_some(record))
     }
 
     /// What the set's `upstream` receipt says, if there is one and it is the hub's own word about this very set.
-    fn forwarded(&self, laptop: &LaptopId, set: Option<SetRef>) -> Result<Option<Forward>, StoreError> {
+    pub(crate) fn forwarded(
+        &self,
+        laptop: &LaptopId,
+        set: Option<SetRef>,
+    ) -> Result<Option<Forward>, StoreError> {
         let Some(set) = set else { return Ok(None) };
         let path = Folders::of(laptop).upstream_receipt(set.seq);
         let Some(bytes) = self.read_if_there(&path, RECEIPT_SIZE_BYTES_MAX)? else {
@@ -287,6 +300,7 @@ impl Spool {
         Ok(fits.then_some(Forward::Done {
             at_ns: said.at_ns,
             receipt,
+            reclaimed: Reclaimed::default(),
         }))
     }
 

@@ -158,7 +158,16 @@ impl Spool {
     }
 
     fn seal(&self, cut: &Cut, signed: &Signed, now_ns: i64) -> Result<(SetRef, SetKind), StoreError> {
+        let _not_reclaimed = self.nothing_is_reclaimed();
         let manifest = Self::decode_manifest(signed)?;
+        let set = SetRef {
+            seq: cut.set,
+            manifest: signed.id(),
+        };
+        if self.is_reclaimed(&cut.laptop, cut.set)? {
+            // Sealed and forwarded long ago: only this folder came back.
+            return Ok((set, manifest.kind));
+        }
         let open: &[OpenPack] = match (&cut.checkpoint, manifest.kind) {
             (Some(checkpoint), SetKind::Partial) => &checkpoint.open,
             (_, SetKind::Complete) | (None, SetKind::Partial) => &[],
@@ -189,10 +198,6 @@ impl Spool {
             }
             SetKind::Complete => self.drop_tails(cut)?,
         }
-        let set = SetRef {
-            seq: cut.set,
-            manifest: signed.id(),
-        };
         let record = self.sealed_record(&cut.laptop, &manifest, set.manifest, now_ns)?;
         self.journal.put(&cut.laptop, &record)?;
         self.journal.sync()?;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use berth_disk::SharedDisk;
 use berth_repository::Id;
@@ -37,6 +37,8 @@ pub struct Spool {
     pub(crate) signatures: Arc<dyn Signatures>,
     pub(crate) reserve_bytes: u64,
     busy: Mutex<BTreeSet<LaptopId>>,
+    /// Read while a set is sealed, written while packs are removed: sealing counts on packs that are there already.
+    reclaiming: RwLock<()>,
 }
 
 impl std::fmt::Debug for Spool {
@@ -67,6 +69,7 @@ impl Spool {
             signatures,
             reserve_bytes: RESERVE_SIZE_BYTES,
             busy: Mutex::default(),
+            reclaiming: RwLock::default(),
         };
         let mut repairs = Vec::new();
         for laptop in spool.laptops()? {
@@ -277,6 +280,14 @@ impl Spool {
 
     pub(crate) fn release(&self, laptop: &LaptopId) {
         self.busy().remove(laptop);
+    }
+
+    pub(crate) fn nothing_is_reclaimed(&self) -> RwLockReadGuard<'_, ()> {
+        self.reclaiming.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn nothing_is_sealed(&self) -> RwLockWriteGuard<'_, ()> {
+        self.reclaiming.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     // A set of ids is whole at every moment: a thread that panicked while it held the lock harmed nothing.

@@ -30,6 +30,8 @@ pub enum Verified {
         /// Below the spool's root.
         path: String,
     },
+    /// It is upstream only: it was removed here when room was needed.
+    Reclaimed,
     /// It is not what its name says.
     Damaged {
         /// The first set that needs it.
@@ -114,6 +116,9 @@ impl Spool {
             }
             let path = Folders::of(laptop).object(set, entry.kind, &entry.id);
             let verified = match self.len(&path)? {
+                None if entry.kind == ObjectKind::Pack && self.is_reclaimed(laptop, set)? => {
+                    Verified::Reclaimed
+                }
                 None => Verified::Missing { set, path },
                 Some(length) if length == entry.length && self.hashes_to(&path, length, &entry.id)? => {
                     Verified::Whole { bytes: length }

@@ -16,7 +16,7 @@ use crate::names::Folders;
 use crate::record::{Forward, SetRecord, SetState};
 use crate::seal::Settled;
 use crate::spool::encoded;
-use crate::{LaptopId, Repair, SET_SEQ_MAX, Spool, StoreDone, StoreError, StoreOp};
+use crate::{LaptopId, ROOM_SIZE_BYTES_MIN, Repair, SET_SEQ_MAX, Spool, StoreDone, StoreError, StoreOp};
 
 /// One laptop's visit, as the spool sees it. Dropping it frees the laptop's place; what was not settled by
 /// [`StoreOp::Leave`] is settled by the next `Begin` or the next [`Spool::open`], as after a crash.
@@ -179,6 +179,9 @@ impl Visit {
     }
 
     fn open_set(&mut self, set: SetSeq, created_at_ns: i64) -> Result<(), StoreError> {
+        if self.spool.make_room(ROOM_SIZE_BYTES_MIN)? < ROOM_SIZE_BYTES_MIN {
+            return Err(StoreError::Full);
+        }
         self.receiving()?;
         let record = SetRecord {
             seq: set,

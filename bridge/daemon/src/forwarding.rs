@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use berth_bridge::{Forward, Forwarder, LaptopId, Progress, SetRecord, Spool, Upstream};
+use berth_bridge::{Forward, Forwarder, LaptopId, Progress, ROOM_SIZE_BYTES_MIN, SetRecord, Spool, Upstream};
 use berth_radio::Time;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use rand_core::RngCore;
@@ -385,9 +385,14 @@ impl StepThread {
                 none.insert((Forwarder::new(Arc::clone(&self.spool), *laptop), upstream))
             }
         };
-        forwarder
+        let progress = forwarder
             .step(&mut **upstream, (self.wall_ns)())
-            .map_err(|error| ForwardFailure::from(&error))
+            .map_err(|error| ForwardFailure::from(&error))?;
+        if matches!(progress, Progress::Forwarded { .. }) {
+            // What goes wrong here goes wrong again at the next visit, which says so.
+            let _ = self.spool.make_room(ROOM_SIZE_BYTES_MIN);
+        }
+        Ok(progress)
     }
 }
 

@@ -17,7 +17,7 @@ use super::{Visit, mismatch};
 use crate::check::PagesChecked;
 use crate::names::IncomingName;
 use crate::spool::{CheckpointFile, SyncedLength, encoded};
-use crate::{Checkpoint, StoreError};
+use crate::{Checkpoint, ROOM_SIZE_BYTES_MIN, StoreError};
 
 /// Closed uploads that wait for the next mark with their file open. So many are synced before it.
 const UNSYNCED_MAX: usize = 32;
@@ -132,7 +132,10 @@ impl Visit {
             .ok_or_else(|| mismatch("upload", "no set is open"))?;
         receiving.room_checked_bytes = receiving.room_checked_bytes.saturating_sub(bytes.len() as u64);
         if receiving.room_checked_bytes == 0 {
-            if self.spool.room_bytes()? < 2 * ROOM_CHECK_SIZE_BYTES {
+            let room_bytes = self.spool.room_bytes()?;
+            if room_bytes < 2 * ROOM_CHECK_SIZE_BYTES
+                && self.spool.make_room(ROOM_SIZE_BYTES_MIN)? < 2 * ROOM_CHECK_SIZE_BYTES
+            {
                 return Err(StoreError::Full);
             }
             receiving.room_checked_bytes = ROOM_CHECK_SIZE_BYTES;

@@ -16,7 +16,7 @@ use crate::hub::{Hub, NOW_NS};
 use crate::laptop::Laptop;
 
 /// Three sets: partial, complete, complete.
-fn three_sets(hub: &Hub, laptop: &mut Laptop) {
+pub(crate) fn three_sets(hub: &Hub, laptop: &mut Laptop) {
     for visit in 0..3 {
         let mut visiting = laptop.visit(hub);
         visiting.salvage();
@@ -36,11 +36,11 @@ fn three_sets(hub: &Hub, laptop: &mut Laptop) {
 
 /// An upstream in memory that fails, and that watches what is published.
 #[derive(Default)]
-struct Memory {
-    objects: BTreeMap<(ObjectKind, Id), Vec<u8>>,
+pub(crate) struct Memory {
+    pub(crate) objects: BTreeMap<(ObjectKind, Id), Vec<u8>>,
     locks: Vec<Lock>,
     /// Snapshots in the order in which they came.
-    published: Vec<Id>,
+    pub(crate) published: Vec<Id>,
     operations: u64,
     fail_at: Option<u64>,
     /// The failing write is done all the same.
@@ -155,7 +155,10 @@ fn check(hub: &Hub, laptop: &Laptop, upstream: &Memory) {
     }
 }
 
-fn forward(forwarder: &mut Forwarder, upstream: &mut dyn Upstream) -> Result<Vec<SetSeq>, ForwardError> {
+pub(crate) fn forward(
+    forwarder: &mut Forwarder,
+    upstream: &mut dyn Upstream,
+) -> Result<Vec<SetSeq>, ForwardError> {
     let mut forwarded = Vec::new();
     loop {
         match forwarder.step(upstream, NOW_NS)? {

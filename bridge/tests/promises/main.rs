@@ -13,4 +13,5 @@ mod hub;
 mod journal;
 mod laptop;
 mod power;
+mod room;
 mod visits;

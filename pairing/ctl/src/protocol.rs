@@ -302,6 +302,9 @@ pub enum VerifyEvent {
         objects: u64,
         /// Bytes of them.
         bytes: u64,
+        /// Objects that are upstream only: they were removed from the spool when room was needed.
+        #[serde(default)]
+        reclaimed: u64,
         /// Objects that are missing or damaged.
         faults: u64,
     },

@@ -203,12 +203,14 @@ fn what_is_wrong_decides_the_exit_code() {
     }
     let fault =
         json!({ "event": "fault", "laptop": "desk", "set": 1, "path": "laptops/x/y", "what": "damaged" });
-    let verified = |faults| json!({ "event": "verified", "objects": 3, "bytes": 9, "faults": faults });
+    let verified =
+        |faults| json!({ "event": "verified", "objects": 3, "bytes": 9, "reclaimed": 2, "faults": faults });
     let (_, said) = FakeHub::answering(vec![fault, verified(1), done.clone()]).run(&["verify"]);
     assert_eq!(said.code, Some(1));
     assert!(said.out.contains("damaged: laptops/x/y"), "{}", said.out);
     let (_, said) = FakeHub::answering(vec![verified(0), done]).run(&["verify"]);
     assert_eq!(said.code, Some(0));
+    assert!(said.out.contains("2 more are upstream only"), "{}", said.out);
     let (_, said) = FakeHub::answering(vec![verified(0)]).run(&["verify"]);
     assert_eq!(said.code, Some(1), "an answer that was cut off counted");
     assert_eq!(

@@ -407,6 +407,7 @@ fn verify(client: Client, json: bool) -> Result<bool> {
             VerifyEvent::Verified {
                 objects,
                 bytes,
+                reclaimed,
                 faults,
             } => {
                 clear();
@@ -414,6 +415,11 @@ fn verify(client: Client, json: bool) -> Result<bool> {
                     "{objects} objects read, {}: {faults} missing or damaged.",
                     size(bytes)
                 ));
+                if reclaimed > 0 {
+                    tell(&format!(
+                        "{reclaimed} more are upstream only: they were removed here when room was needed."
+                    ));
+                }
                 if faults > 0 {
                     tell("Check the hub's disk, and put the files back from a copy of its state folder.");
                 }

@@ -202,12 +202,12 @@ impl Control {
     }
 
     fn verify(&self, peer: &mut Peer) -> Result<()> {
-        let (mut objects, mut bytes, mut faults) = (0, 0, 0);
+        let (mut objects, mut bytes, mut reclaimed, mut faults) = (0, 0, 0, 0);
         let mut told_at = monotonic();
         for known in self.known()? {
             let mut lost = None;
             let flow = self.spool.verify(&known.id, &mut |verified| {
-                objects += 1;
+                objects += u64::from(verified != Verified::Reclaimed);
                 let fault = |set: berth_wire::SetSeq, path, what: &str| VerifyEvent::Fault {
                     laptop: known.name.to_string(),
                     set: set.0,
@@ -222,6 +222,10 @@ impl Control {
                         }
                         told_at = monotonic();
                         VerifyEvent::Progress { objects, bytes }
+                    }
+                    Verified::Reclaimed => {
+                        reclaimed += 1;
+                        return ControlFlow::Continue(());
                     }
                     Verified::Missing { set, path } => fault(set, path, "missing"),
                     Verified::Damaged { set, path } => fault(set, path, "damaged"),
@@ -244,6 +248,7 @@ impl Control {
         Ok(peer.say(VerifyEvent::Verified {
             objects,
             bytes,
+            reclaimed,
             faults,
         })?)
     }
