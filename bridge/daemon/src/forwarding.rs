@@ -7,9 +7,11 @@
 
 mod news;
 mod outage;
+mod rate;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use crate::{Clock, Windows};
 use news::Watchers;
 pub use news::{ForwardFailure, ForwardNews, Forwarded};
 pub use outage::Outage;
+use rate::{Pace, Paced, Rate};
 pub use schedule::LAPTOPS_AT_ONCE;
 use schedule::{Next, Now, Schedule};
 
@@ -56,6 +59,8 @@ pub struct ForwardingParts {
     pub wall_ns: Clock,
     /// When it is forwarded without being asked.
     pub by_itself: ByItself,
+    /// At most so many bytes of objects go up in a second, on average; `None`: as many as will.
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 /// When sets are forwarded without being asked. Visits go first.
@@ -137,10 +142,20 @@ impl Forwarding {
         let (tasks_in, tasks_out) = bounded(LAPTOPS_AT_ONCE);
         let schedule = Arc::new(Mutex::new(Schedule::new(parts.by_itself)));
         let open = Arc::new(parts.open);
+        // Nothing is sent on it: it is dropped.
+        let (stop, stopped) = bounded(0);
+        let pace = parts.bytes_per_second.map(|bytes_per_second| {
+            Arc::new(Pace {
+                rate: Mutex::new(Rate::new(bytes_per_second)),
+                now: Arc::clone(&parts.now),
+                stopped,
+            })
+        });
         let senders = (0..LAPTOPS_AT_ONCE).map(|_| {
             let sender = StepThread {
                 spool: Arc::clone(&parts.spool),
                 open: Arc::clone(&open),
+                pace: pace.clone(),
                 wall_ns: Arc::clone(&parts.wall_ns),
                 tasks: tasks_out.clone(),
                 events: events_in.clone(),
@@ -162,6 +177,7 @@ impl Forwarding {
         };
         thread::spawn(move || {
             planner.run();
+            drop(stop);
             // The planner is gone, and so are the tasks: each thread ends with what it is doing.
             for sender in senders {
                 let _ = sender.join();
@@ -221,7 +237,7 @@ impl Forwarding {
         }
     }
 
-    /// Stops after the objects that are under way, waiting for `wait_max` at the most. `false`: some still are; what ends
+    /// Stops after the objects that are under way (in the middle of them where their rate is limited), waiting for `wait_max` at the most. `false`: some still are; what ends
     /// with the process is begun again after the next start.
     pub fn stop(&self, wait_max: Duration) -> bool {
         self.send(Event::Stop);
@@ -356,6 +372,7 @@ impl Planner {
 struct StepThread {
     spool: Arc<Spool>,
     open: Arc<OpenUpstream>,
+    pace: Option<Arc<Pace>>,
     wall_ns: Clock,
     tasks: Receiver<Task>,
     events: Sender<Event>,
@@ -381,7 +398,10 @@ impl StepThread {
             Some(work) => work,
             None if waits_since(&self.spool, laptop).is_none() => return Ok(Progress::Idle),
             none => {
-                let upstream = (self.open)(laptop)?;
+                let mut upstream = (self.open)(laptop)?;
+                if let Some(pace) = self.pace.clone() {
+                    upstream = Box::new(Paced { upstream, pace });
+                }
                 none.insert((Forwarder::new(Arc::clone(&self.spool), *laptop), upstream))
             }
         };

@@ -200,6 +200,8 @@ pub struct HubStatus {
     pub forward: String,
     /// When these begin again, while the hub is outside of them.
     pub forwards_at: Option<Timestamp>,
+    /// At most so many bytes are forwarded in a second.
+    pub forward_bytes_per_second: Option<u64>,
     /// Whose sets are on their way upstream.
     pub forwarding: Vec<String>,
     /// The upstream takes nothing.

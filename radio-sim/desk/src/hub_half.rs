@@ -161,6 +161,7 @@ fn start_forwarding(spool: Arc<Spool>, identity: &Identity, upstream: &Path) -> 
         rng: Box::new(OsRng),
         wall_ns: Arc::new(wall_ns),
         by_itself: ByItself::Never,
+        bytes_per_second: None,
     };
     Forwarding::start(parts, Box::new(|_| {}))
 }

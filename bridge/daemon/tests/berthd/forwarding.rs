@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -132,6 +133,7 @@ fn laptops_do_not_wait_for_each_other_and_a_stop_waits_for_nothing_more() {
         rng: Box::new(OsRng),
         wall_ns: Arc::new(|| 1_700_000_000_000_000_000),
         by_itself: ByItself::Never,
+        bytes_per_second: None,
     };
     let forwarding = Forwarding::start(parts, Box::new(|_| {}));
     let news: Vec<_> = forwarding.now(None).iter().collect();
@@ -140,6 +142,33 @@ fn laptops_do_not_wait_for_each_other_and_a_stop_waits_for_nothing_more() {
     assert_eq!(of(|what| matches!(what, Forwarded::All)), LAPTOPS_AT_ONCE);
     assert!(forwarding.stop(Duration::from_secs(20)));
     assert_eq!(fs::read_dir(&up).unwrap().count(), LAPTOPS_AT_ONCE);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_what_is_sent_slowly() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, up) = (place.path().join("hub"), place.path().join("up"));
+    fs::create_dir(&up).unwrap();
+    sealed_set(&state);
+    let root = up.clone();
+    let parts = ForwardingParts {
+        spool: spool(&state),
+        open: Box::new(move |_| Ok(Box::new(FolderUpstream::new(&root, &[7; 32])) as Box<dyn Upstream>)),
+        // A clock that stands still: what is waited for never comes.
+        now: Arc::new(|| Duration::ZERO),
+        rng: Box::new(OsRng),
+        wall_ns: Arc::new(|| 1_700_000_000_000_000_000),
+        by_itself: ByItself::Never,
+        bytes_per_second: Some(NonZeroU64::MIN),
+    };
+    let forwarding = Forwarding::start(parts, Box::new(|_| {}));
+    let news = forwarding.now(None);
+    let begun = news
+        .iter()
+        .any(|news| matches!(news.what, Forwarded::Begun { .. }));
+    assert!(begun);
+    assert!(forwarding.stop(Duration::from_secs(20)));
+    assert!(!up.join("config").exists(), "it was not held back");
 }
 
 #[test]

@@ -253,6 +253,7 @@ fn start_forwarding(
             When::Manual => ByItself::Never,
             When::In(windows) => ByItself::In(windows.clone()),
         },
+        bytes_per_second: config.forward_rate.map(|rate| rate.0),
     };
     Forwarding::start(parts, Box::new(log_forwarding))
 }

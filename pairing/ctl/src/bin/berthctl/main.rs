@@ -282,6 +282,9 @@ fn status(status: &HubStatus) {
     };
     say(&format!("Sets       {waiting}; {} free", size(status.bytes_free)));
     let upstream = status.upstream.as_deref().unwrap_or("none");
+    let rate = status
+        .forward_bytes_per_second
+        .map(|bytes| format!(", at most {}/s", size(bytes)));
     let names = status
         .forwarding
         .iter()
@@ -292,8 +295,9 @@ fn status(status: &HubStatus) {
         .forwards_at
         .map(|at| format!(", next {}", at.to_zoned(TimeZone::system()).strftime("%a %H:%M")));
     say(&format!(
-        "Upstream   {upstream} ({}){}",
+        "Upstream   {upstream} ({}{}){}",
         status.forward,
+        rate.unwrap_or_default(),
         current.or(next).unwrap_or_default()
     ));
     if let Some(outage) = &status.outage {

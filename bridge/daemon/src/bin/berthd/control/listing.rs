@@ -108,6 +108,7 @@ impl Control {
             upstream: upstream.map(|folder| folder.display().to_string()),
             forward: self.config.forward.to_string(),
             forwards_at,
+            forward_bytes_per_second: self.config.forward_rate.map(|rate| rate.0.get()),
             outage: forwarding
                 .outage
                 .map(|outage| told(outage, wall_ns(), forwards_at)),
