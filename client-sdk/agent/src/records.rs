@@ -271,6 +271,14 @@ impl HubRecord {
         self.sets.iter().rev().find(is_safe)
     }
 
+    /// The oldest set that the hub had, and its upstream had not, at the last visit. They go up in order.
+    #[must_use]
+    pub fn oldest_waiting(&self) -> Option<&SetRecord> {
+        let upstream = self.sets.iter().rposition(|set| set.upstream.is_some());
+        let mut later = self.sets.iter().skip(upstream.map_or(0, |place| place + 1));
+        later.find(|set| set.on_hub.is_some())
+    }
+
     fn set(&mut self, number: u64) -> &mut SetRecord {
         let place = match self.sets.binary_search_by_key(&number, |set| set.set) {
             Ok(place) => place,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use berth_agent::{HubRecord, SetRecord, VisitEnd, VisitRecord, bytes};
+use berth_agent::{HubRecord, SetRecord, Settings, VisitEnd, VisitRecord, bytes};
 use berth_disk::OsDisk;
 use berth_radio::{Joined, Way, WayFailure};
 use berth_wire::SetKind;
@@ -46,7 +46,7 @@ pub(crate) fn status(options: &Options) -> Result<Outcome> {
     };
     let overdue = overdue::age_days(&records, &settings);
     if options.json {
-        let hubs: Vec<Value> = records.iter().map(hub_json).collect();
+        let hubs: Vec<Value> = records.iter().map(|hub| hub_json(hub, &settings)).collect();
         let mut live = live;
         if let Some(fields) = live.as_mut().and_then(Value::as_object_mut) {
             fields.remove("done");
@@ -66,6 +66,15 @@ pub(crate) fn status(options: &Options) -> Result<Outcome> {
         Some(Some(days)) => say(&format!("OVERDUE: the last complete backup is {days} days old.")),
         Some(None) => say("OVERDUE: there is no complete backup yet."),
         None => {}
+    }
+    for hub in &records {
+        if let Some((set, days)) = overdue::upstream_days(hub, &settings) {
+            say(&format!(
+                "OVERDUE: at the last visit set {set} had waited on the hub {} for {days} days to go upstream. \
+                 `berthctl status` there says why.",
+                hub.name
+            ));
+        }
     }
     let is_visiting = live
         .as_ref()
@@ -214,7 +223,7 @@ fn newest(hub: &HubRecord, is_wanted: impl Fn(&SetRecord) -> bool) -> Option<&Se
     hub.sets.iter().rev().find(|set| is_wanted(set))
 }
 
-fn hub_json(hub: &HubRecord) -> Value {
+fn hub_json(hub: &HubRecord, settings: &Settings) -> Value {
     let set = |set: Option<&SetRecord>, at: Option<i64>| {
         set.map_or(
             Value::Null,
@@ -231,6 +240,7 @@ fn hub_json(hub: &HubRecord) -> Value {
         "last_complete": set(last, last.and_then(|last| last.created_at_ns.or(last.sealed_at_ns()))),
         "on_hub": set(on_hub, on_hub.and_then(SetRecord::sealed_at_ns)),
         "upstream": set(upstream, upstream.and_then(SetRecord::forwarded_at_ns)),
+        "upstream_overdue_days": overdue::upstream_days(hub, settings).map(|(_, days)| days),
         "last_visit": hub.visit.as_ref().map(|visit| json!({
             "set": visit.set, "end": end_name(&visit.end), "began_at": rfc3339(Some(visit.began_at_ns)),
             "ended_at": rfc3339(Some(visit.ended_at_ns)), "bytes_changed": visit.bytes_changed,
