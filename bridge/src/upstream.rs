@@ -105,8 +105,8 @@ impl fmt::Display for NameTaken {
     }
 }
 
-/// Chooses the folder of a laptop's repository at an upstream: its name, or, where that folder holds another repository,
-/// `NAME-<8 hex of the repository id>`. `repository` is the SHA-256 of the laptop's `config`; `config_of` reads the
+/// Chooses the folder of a laptop's repository at an upstream: where it is already, else its name, or, where that folder
+/// holds another repository, `NAME-<8 hex of the repository id>`. `repository` is the SHA-256 of the laptop's `config`; `config_of` reads the
 /// `config` of a folder, if it has one.
 ///
 /// # Errors
@@ -118,12 +118,16 @@ pub fn repository_name<E>(
 ) -> Result<Result<String, NameTaken>, E> {
     // The Debug form of an id is its first 8 digits.
     let names = [name.to_string(), format!("{name}-{repository:?}")];
+    let mut free = None;
     for name in &names {
-        if config_of(name)?.is_none_or(|config| Id::of(&config) == *repository) {
-            return Ok(Ok(name.clone()));
+        match config_of(name)? {
+            Some(config) if Id::of(&config) == *repository => return Ok(Ok(name.clone())),
+            Some(_) => {}
+            None => free = free.or(Some(name)),
         }
     }
-    Ok(Err(NameTaken { names }))
+    let free = free.cloned();
+    Ok(free.ok_or(NameTaken { names }))
 }
 
 #[cfg(test)]
@@ -147,5 +151,7 @@ mod tests {
         assert_eq!(choose(&[("desk", b"mine")]).unwrap(), "desk");
         assert_eq!(choose(&[("desk", b"other")]).unwrap(), second);
         assert_eq!(choose(&[("desk", b"other"), (&second, b"third")]), None);
+        // The other one's repository is gone: its own stays where it is.
+        assert_eq!(choose(&[(&second, b"mine")]).unwrap(), second);
     }
 }

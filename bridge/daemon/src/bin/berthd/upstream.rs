@@ -1,5 +1,6 @@
 //! The upstream: which one, whether it works, and which folder of it is whose.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,6 +12,7 @@ use berth_bridge::{FolderUpstream, LaptopId, Spool, Upstream, repository_name};
 use berth_daemon::{ForwardFailure, Orders};
 use berth_disk::SharedDisk;
 use berth_pairing::Name;
+use berth_repository::Id;
 use tracing::warn;
 
 use crate::roll;
@@ -27,6 +29,7 @@ pub(crate) struct Destination {
     /// From a flag or the configuration: it goes before what is stored.
     given: Option<PathBuf>,
     stored: Mutex<Option<PathBuf>>,
+    folders: Mutex<Folders>,
     disk: SharedDisk,
 }
 
@@ -51,6 +54,7 @@ impl Destination {
         Ok(Self {
             given,
             stored: Mutex::new(stored),
+            folders: Mutex::default(),
             disk,
         })
     }
@@ -79,12 +83,39 @@ impl Destination {
         let mut stored = self.stored();
         berth_disk::replace(&*self.disk, STORED, text.as_bytes()).context("storing the upstream")?;
         *stored = Some(folder.clone());
+        drop(stored);
+        *self.folders.lock().unwrap_or_else(PoisonError::into_inner) = Folders::default();
         Ok(folder)
     }
 
     // It is one assignment: a thread that panicked while it held the lock harmed nothing.
     fn stored(&self) -> MutexGuard<'_, Option<PathBuf>> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which repository of this hub's laptops is in which folder of the upstream, or soon will be: two laptops of one name that
+/// begin there at the same time both find it free.
+#[derive(Default)]
+struct Folders(BTreeMap<String, Id>);
+
+impl Folders {
+    /// The folder of a repository; `config_in` reads what is in one.
+    fn choose(
+        &mut self,
+        name: &Name,
+        repository: &Id,
+        mut config_in: impl FnMut(&str) -> Result<Option<Vec<u8>>>,
+    ) -> Result<String> {
+        let chosen = repository_name(name, repository, |folder| match self.0.get(folder) {
+            // Its config is no laptop's.
+            Some(other) if other != repository => Ok(Some(Vec::new())),
+            Some(_) | None => config_in(folder),
+        })?;
+        let chosen =
+            chosen.map_err(|taken| anyhow!("{taken}: rename one of them, or set another upstream"))?;
+        self.0.insert(chosen.clone(), *repository);
+        Ok(chosen)
     }
 }
 
@@ -204,11 +235,12 @@ pub(crate) fn repository(
                 upstream.display()
             );
         }
-        let chosen = repository_name(&name, &repository, |name| {
-            FolderUpstream::config_in(&upstream.join(name))
+        // Held while the upstream is asked: a laptop is opened once for all it sends.
+        let mut folders = destination.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let chosen = folders.choose(&name, &repository, |folder| {
+            Ok(FolderUpstream::config_in(&upstream.join(folder))?)
         })?;
-        let chosen =
-            chosen.map_err(|taken| anyhow!("{taken}: rename one of them, or set another upstream"))?;
+        drop(folders);
         Ok(Box::new(FolderUpstream::new(upstream.join(chosen), hub)))
     };
     opened().map_err(failed(true))
@@ -246,6 +278,17 @@ mod tests {
             let error = format!("{:#}", folder_of(url).unwrap_err());
             assert_eq!(error.lines().count(), 1, "{error}");
         }
+    }
+
+    #[test]
+    fn two_laptops_of_one_name_that_begin_at_the_same_time_get_a_folder_each() {
+        let (name, mut folders) = (Name::reduce("desk"), Folders::default());
+        let mut choose = |config: &[u8]| folders.choose(&name, &Id::of(config), |_| Ok(None)).unwrap();
+        let first = choose(b"first");
+        assert_eq!(first, "desk");
+        let second = choose(b"second");
+        assert_ne!(second, first);
+        assert_eq!((choose(b"first"), choose(b"second")), (first, second));
     }
 
     #[test]
