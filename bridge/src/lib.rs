@@ -18,6 +18,7 @@ mod receiver;
 mod reclaim;
 mod record;
 mod repair;
+mod room;
 mod seal;
 mod serve;
 mod signatures;
@@ -42,6 +43,7 @@ pub use receiver::{
 pub use reclaim::ROOM_SIZE_BYTES_MIN;
 pub use record::{Forward, Reclaimed, Sealed, SetRecord, SetState};
 pub use repair::Repair;
+pub use room::Limits;
 pub use signatures::Signatures;
 pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, SET_SEQ_MAX, Spool};
 pub use upstream::{Lock, NameTaken, Upstream, UpstreamError, repository_name};

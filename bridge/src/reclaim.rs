@@ -29,34 +29,43 @@ struct Candidate {
 }
 
 impl Spool {
-    /// Sees to it that `wanted_bytes` have room, as far as removing packs that are upstream can do it, and no further.
-    /// Returns the room that there is then.
+    /// Sees to it that `laptop` has room for `wanted_bytes`, as far as removing packs that are upstream can do it, and no
+    /// further. Returns the room that there is then.
     ///
     /// The oldest set goes first, pack by pack; those that the newest complete set of a laptop lists go last. (Which
-    /// packs of older sets it takes chunks from, the hub cannot read.)
+    /// packs of older sets it takes chunks from, the hub cannot read.) For the laptop's quota only its own sets go.
     ///
     /// # Errors
     /// [`StoreError::Disk`], [`StoreError::Journal`]: what was removed until then is upstream; the next
     /// [`StoreOp::Begin`](crate::StoreOp::Begin) of that laptop makes the journal say so.
-    pub fn make_room(&self, wanted_bytes: u64) -> Result<u64, StoreError> {
-        if self.room_bytes()? < wanted_bytes {
+    pub fn make_room(&self, laptop: &LaptopId, wanted_bytes: u64) -> Result<u64, StoreError> {
+        if self.room_bytes(laptop)? < wanted_bytes {
             let _no_seal = self.nothing_is_sealed();
             // Counted, not asked of the disk each time: some file systems free later, and everything would go.
-            let mut missing_bytes = wanted_bytes.saturating_sub(self.room_bytes()?);
+            let mut excess = self.excess(laptop, wanted_bytes)?;
             let mut any = false;
             for one in self.candidates()? {
+                let for_laptop = if one.laptop == *laptop {
+                    excess.of_laptop
+                } else {
+                    0
+                };
+                let missing_bytes = excess.of_all.max(for_laptop);
                 if missing_bytes == 0 {
-                    break;
+                    continue;
                 }
                 let freed_bytes = self.reclaim(&one, missing_bytes)?;
-                missing_bytes = missing_bytes.saturating_sub(freed_bytes);
+                excess.of_all = excess.of_all.saturating_sub(freed_bytes);
+                if one.laptop == *laptop {
+                    excess.of_laptop = excess.of_laptop.saturating_sub(freed_bytes);
+                }
                 any |= freed_bytes > 0;
             }
             if any {
                 self.journal.sync()?;
             }
         }
-        self.room_bytes()
+        self.room_bytes(laptop)
     }
 
     /// In the order in which they go.
@@ -133,6 +142,7 @@ impl Spool {
             };
         }
         self.journal.put(laptop, &record)?;
+        self.count_gone(laptop, freed_bytes);
         Ok(freed_bytes)
     }
 

@@ -156,7 +156,7 @@ impl Spool {
         if repairs.len() > before {
             self.journal.sync()?;
         }
-        Ok(())
+        self.measure(laptop)
     }
 
     /// A file where a folder belongs would stop every visit.
@@ -326,7 +326,7 @@ impl Spool {
             .unwrap_or(SetSeq(0)))
     }
 
-    fn numbers(&self, folder: &str) -> Result<Vec<SetSeq>, StoreError> {
+    pub(crate) fn numbers(&self, folder: &str) -> Result<Vec<SetSeq>, StoreError> {
         let names = self.list(folder)?;
         let mut numbers: Vec<SetSeq> = names.iter().filter_map(|name| set_seq(name)).collect();
         numbers.sort_unstable();

@@ -14,6 +14,7 @@ use berth_repository::Id;
 use berth_wire::{CONTROL_SIZE_BYTES_MAX, Manifest, ObjectEntry, OpenPack, SetRef, SetSeq, Signed};
 
 use crate::names::{Folders, LAPTOPS};
+use crate::room::Room;
 use crate::{Journal, LaptopId, Repair, SetRecord, Signatures, StoreError, Visit};
 
 /// Laptops of one hub.
@@ -37,6 +38,7 @@ pub struct Spool {
     pub(crate) signatures: Arc<dyn Signatures>,
     pub(crate) reserve_bytes: u64,
     busy: Mutex<BTreeSet<LaptopId>>,
+    room: Mutex<Room>,
     /// Read while a set is sealed, written while packs are removed: sealing counts on packs that are there already.
     reclaiming: RwLock<()>,
 }
@@ -69,6 +71,7 @@ impl Spool {
             signatures,
             reserve_bytes: RESERVE_SIZE_BYTES,
             busy: Mutex::default(),
+            room: Mutex::default(),
             reclaiming: RwLock::default(),
         };
         let mut repairs = Vec::new();
@@ -269,15 +272,6 @@ impl Spool {
         }
     }
 
-    /// Room for a laptop, in bytes: what is free above the reserve.
-    pub(crate) fn room_bytes(&self) -> Result<u64, StoreError> {
-        let free = self
-            .disk
-            .free_bytes()
-            .map_err(StoreError::disk("asking for free room"))?;
-        Ok(free.saturating_sub(self.reserve_bytes))
-    }
-
     pub(crate) fn release(&self, laptop: &LaptopId) {
         self.busy().remove(laptop);
     }
@@ -288,6 +282,11 @@ impl Spool {
 
     pub(crate) fn nothing_is_sealed(&self) -> RwLockWriteGuard<'_, ()> {
         self.reclaiming.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Sums are whole at every moment too.
+    pub(crate) fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // A set of ids is whole at every moment: a thread that panicked while it held the lock harmed nothing.

@@ -150,7 +150,7 @@ impl Visit {
             last: self.spool.last(&self.laptop)?,
             repository: held,
             tails: self.spool.tails(&self.laptop)?,
-            room_bytes: self.spool.room_bytes()?,
+            room_bytes: self.spool.room_bytes(&self.laptop)?,
             receipts: self.receipts(SetSeq(named))?,
         })
     }
@@ -179,7 +179,7 @@ impl Visit {
     }
 
     fn open_set(&mut self, set: SetSeq, created_at_ns: i64) -> Result<(), StoreError> {
-        if self.spool.make_room(ROOM_SIZE_BYTES_MIN)? < ROOM_SIZE_BYTES_MIN {
+        if self.spool.make_room(&self.laptop, ROOM_SIZE_BYTES_MIN)? < ROOM_SIZE_BYTES_MIN {
             return Err(StoreError::Full);
         }
         self.receiving()?;
@@ -209,6 +209,7 @@ impl Visit {
         .map_err(StoreError::disk(doing))?;
         self.receiving = None;
         self.spool.settle(&self.laptop, set, now_ns)?;
+        self.measure();
         let receipt = self.receipt(set)?;
         Ok(ToLaptop::Receipt { receipt })
     }
@@ -224,6 +225,11 @@ impl Visit {
             .ok_or_else(|| crate::spool::damaged("reading the journal"))
     }
 
+    fn measure(&self) {
+        // What can't be looked at now is measured at the next `Begin`: the set is sealed all the same.
+        let _ = self.spool.measure(&self.laptop);
+    }
+
     fn leave(&mut self, now_ns: i64) -> Result<Option<(SetRef, Signed)>, StoreError> {
         if self.receiving.is_some() && !self.disk_failed {
             // What arrived after the last mark is worth keeping, but if it can't be synced the rest still is. After a
@@ -235,7 +241,9 @@ impl Visit {
             return Ok(None);
         };
         self.receiving = None;
-        match self.spool.settle(&self.laptop, begun.set, now_ns)? {
+        let settled = self.spool.settle(&self.laptop, begun.set, now_ns)?;
+        self.measure();
+        match settled {
             Settled::Sealed(set, SetKind::Partial) => Ok(Some((set, self.receipt(set.seq)?))),
             Settled::Sealed(_, SetKind::Complete) | Settled::Kept | Settled::Nothing => Ok(None),
         }

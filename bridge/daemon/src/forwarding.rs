@@ -410,7 +410,7 @@ impl StepThread {
             .map_err(|error| ForwardFailure::from(&error))?;
         if matches!(progress, Progress::Forwarded { .. }) {
             // What goes wrong here goes wrong again at the next visit, which says so.
-            let _ = self.spool.make_room(ROOM_SIZE_BYTES_MIN);
+            let _ = self.spool.make_room(laptop, ROOM_SIZE_BYTES_MIN);
         }
         Ok(progress)
     }

@@ -132,9 +132,9 @@ impl Visit {
             .ok_or_else(|| mismatch("upload", "no set is open"))?;
         receiving.room_checked_bytes = receiving.room_checked_bytes.saturating_sub(bytes.len() as u64);
         if receiving.room_checked_bytes == 0 {
-            let room_bytes = self.spool.room_bytes()?;
+            let room_bytes = self.spool.room_bytes(&self.laptop)?;
             if room_bytes < 2 * ROOM_CHECK_SIZE_BYTES
-                && self.spool.make_room(ROOM_SIZE_BYTES_MIN)? < 2 * ROOM_CHECK_SIZE_BYTES
+                && self.spool.make_room(&self.laptop, ROOM_SIZE_BYTES_MIN)? < 2 * ROOM_CHECK_SIZE_BYTES
             {
                 return Err(StoreError::Full);
             }
@@ -150,6 +150,7 @@ impl Visit {
             .map_err(StoreError::disk("writing an upload"))?;
         upload.hash.update(bytes);
         upload.length += bytes.len() as u64;
+        self.spool.count_come(&self.laptop, bytes.len() as u64);
         Ok(())
     }
 

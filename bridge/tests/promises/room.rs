@@ -5,8 +5,8 @@ use std::fs;
 use std::ops::ControlFlow;
 
 use berth_bridge::{
-    Forward, ForwardError, Forwarder, Input, Progress, RESERVE_SIZE_BYTES, ROOM_SIZE_BYTES_MIN, Reclaimed,
-    Repair, SetRecord, Verified,
+    Forward, ForwardError, Forwarder, Input, Limits, Progress, RESERVE_SIZE_BYTES, ROOM_SIZE_BYTES_MIN,
+    Reclaimed, Repair, SetRecord, Verified,
 };
 use berth_disk::Disk as _;
 use berth_radio_sim::CutPolicy;
@@ -85,6 +85,14 @@ fn leave_room(hub: &Hub, bytes: u64) {
     hub.disk.capacity(Some(used_bytes + RESERVE_SIZE_BYTES + bytes));
 }
 
+/// Bytes of all objects, visits under way and tails.
+fn bytes_on_disk(hub: &Hub) -> u64 {
+    let counted = ["/repository/", "/incoming/", "/tails/"];
+    let files = hub.disk.contents().into_iter();
+    let files = files.filter(|(path, _)| counted.iter().any(|folder| path.contains(folder)));
+    files.map(|(_, bytes)| bytes.len() as u64).sum()
+}
+
 /// The journal says what the files say, and nothing that is not upstream was touched.
 fn check(hub: &Hub, laptop: &Laptop, what: &str) {
     for (record, reclaimed) in hub
@@ -102,6 +110,7 @@ fn check(hub: &Hub, laptop: &Laptop, what: &str) {
         assert!(!said.is_all || packs.iter().all(|(_, there)| !there), "{what}");
     }
     assert_eq!(verified(hub, laptop).0, [], "{what}");
+    assert_eq!(hub.spool().used_bytes(), bytes_on_disk(hub), "{what}");
 }
 
 #[test]
@@ -111,7 +120,7 @@ fn nothing_goes_while_there_is_room() {
     forward_some(&hub, &laptop, &mut Memory::default(), 3);
     leave_room(&hub, ROOM_SIZE_BYTES_MIN);
     assert_eq!(
-        hub.spool().make_room(ROOM_SIZE_BYTES_MIN).unwrap(),
+        hub.spool().make_room(&laptop.id, ROOM_SIZE_BYTES_MIN).unwrap(),
         ROOM_SIZE_BYTES_MIN
     );
     hub.check_sets(laptop.id);
@@ -127,7 +136,7 @@ fn what_is_not_upstream_never_goes_however_little_room_there_is() {
         forward_some(&hub, &laptop, &mut Memory::default(), confirmed);
         let before = left(&hub, &laptop);
         leave_room(&hub, 0);
-        assert!(hub.spool().make_room(ALL).unwrap() < ALL);
+        assert!(hub.spool().make_room(&laptop.id, ALL).unwrap() < ALL);
         for (set, (after, before)) in left(&hub, &laptop).into_iter().zip(before).enumerate() {
             let expected = if set < confirmed { 0 } else { before };
             assert_eq!(after, expected, "{confirmed} confirmed, set {}", set + 1);
@@ -146,8 +155,8 @@ fn the_oldest_set_goes_first_and_no_more_than_is_needed() {
     let mut gone = 0;
     while before != [0; 3] {
         // A byte more than there is: one more pack.
-        let room = hub.spool().make_room(0).unwrap();
-        assert!(hub.spool().make_room(room + 1).unwrap() > room);
+        let room = hub.spool().make_room(&laptop.id, 0).unwrap();
+        assert!(hub.spool().make_room(&laptop.id, room + 1).unwrap() > room);
         let after = left(&hub, &laptop);
         let oldest = before.iter().position(|left| *left > 0).unwrap();
         before[oldest] -= 1;
@@ -183,10 +192,10 @@ fn the_newest_complete_set_of_each_laptop_goes_last() {
     };
     while others(&early) || others(&late) {
         assert!(newest(&early) && newest(&late));
-        let room = hub.spool().make_room(0).unwrap();
-        hub.spool().make_room(room + 1).unwrap();
+        let room = hub.spool().make_room(&early.id, 0).unwrap();
+        hub.spool().make_room(&early.id, room + 1).unwrap();
     }
-    hub.spool().make_room(ALL).unwrap();
+    hub.spool().make_room(&early.id, ALL).unwrap();
     assert!(!newest(&early) && !newest(&late));
 }
 
@@ -195,9 +204,9 @@ fn to_make_room_twice_is_to_make_it_once() {
     let (mut hub, mut laptop) = (Hub::new(), Laptop::new(1));
     two_of_three(&hub, &mut laptop, &mut Memory::default());
     leave_room(&hub, 0);
-    let room = hub.spool().make_room(ALL).unwrap();
+    let room = hub.spool().make_room(&laptop.id, ALL).unwrap();
     let (sets, changes) = (hub.spool().sets(&laptop.id).unwrap(), hub.disk.changes());
-    assert_eq!(hub.spool().make_room(ALL).unwrap(), room);
+    assert_eq!(hub.spool().make_room(&laptop.id, ALL).unwrap(), room);
     assert_eq!(hub.spool().sets(&laptop.id).unwrap(), sets);
     assert_eq!(hub.disk.changes(), changes, "the disk was written to");
     hub.restart();
@@ -222,13 +231,13 @@ fn a_power_cut_at_every_change_leaves_what_is_not_upstream_and_a_journal_that_is
             two_of_three(&hub, &mut laptop, &mut upstream);
             leave_room(&hub, 0);
             hub.disk.cut_power_at_change(hub.disk.changes() + at, policy);
-            cut |= hub.spool().make_room(ALL).is_err();
+            cut |= hub.spool().make_room(&laptop.id, ALL).is_err();
             hub.cut_and_start(policy);
             check(&hub, &laptop, &what);
             let all = packs(&hub, &laptop, 3).len();
             assert_eq!(left(&hub, &laptop)[2], all, "{what}");
             // It goes on, and so does forwarding.
-            hub.spool().make_room(ALL).unwrap();
+            hub.spool().make_room(&laptop.id, ALL).unwrap();
             assert_eq!(left(&hub, &laptop), [0, 0, all], "{what}");
             check(&hub, &laptop, &what);
             let mut forwarder = Forwarder::new(hub.spool().clone(), laptop.id);
@@ -252,8 +261,8 @@ fn a_disk_that_fails_once_while_room_is_made_costs_nothing() {
         two_of_three(&hub, &mut laptop, &mut Memory::default());
         leave_room(&hub, 0);
         hub.disk.fail_at_change(hub.disk.changes() + at);
-        let failed = hub.spool().make_room(ALL).is_err();
-        hub.spool().make_room(ALL).unwrap();
+        let failed = hub.spool().make_room(&laptop.id, ALL).is_err();
+        hub.spool().make_room(&laptop.id, ALL).unwrap();
         hub.restart();
         assert_eq!(left(&hub, &laptop)[..2], [0, 0], "change {at}");
         check(&hub, &laptop, &format!("change {at} failed"));
@@ -270,10 +279,10 @@ fn a_journal_that_is_lost_is_rebuilt_with_what_is_upstream_only() {
     two_of_three(&hub, &mut laptop, &mut upstream);
     leave_room(&hub, 0);
     // One pack of the second set is left.
-    hub.spool().make_room(0).unwrap();
+    hub.spool().make_room(&laptop.id, 0).unwrap();
     let mut room = 0;
     while left(&hub, &laptop)[..2] != [0, 1] {
-        room = hub.spool().make_room(room + 1).unwrap();
+        room = hub.spool().make_room(&laptop.id, room + 1).unwrap();
     }
     let before = reclaimed(&hub, &laptop);
     hub.power_cut(CutPolicy::KeepAll);
@@ -314,7 +323,7 @@ fn a_laptop_still_hears_which_index_and_snapshot_are_there_and_which_pack_is_not
     };
     let before = ask(&mut laptop);
     leave_room(&hub, 0);
-    hub.spool().make_room(ALL).unwrap();
+    hub.spool().make_room(&laptop.id, ALL).unwrap();
     assert_eq!(ask(&mut laptop), before);
     let mut visit = laptop.visit(&hub);
     let fetch = ToHub::Fetch {
@@ -338,7 +347,7 @@ fn a_visits_folder_that_comes_back_after_its_set_was_reclaimed_harms_nothing() {
     let (mut hub, mut laptop) = (Hub::new(), Laptop::new(1));
     two_of_three(&hub, &mut laptop, &mut Memory::default());
     leave_room(&hub, 0);
-    hub.spool().make_room(ALL).unwrap();
+    hub.spool().make_room(&laptop.id, ALL).unwrap();
     let folder = berth_bridge::Spool::repository_folder(&laptop.id).replace("/repository", "/incoming/2");
     hub.disk.create_dir(&folder).unwrap();
     drop(hub.disk.create(&format!("{folder}/lengths")).unwrap());
@@ -412,12 +421,110 @@ fn a_visit_gets_the_room_of_what_is_upstream_and_is_ended_when_that_is_used_up()
 }
 
 #[test]
+fn what_laptops_use_is_known_at_every_moment() {
+    let (mut hub, mut laptop) = (Hub::new(), Laptop::new(1));
+    three_sets(&hub, &mut laptop);
+    let used = |hub: &Hub, what: &str| {
+        assert_eq!(hub.spool().used_bytes(), bytes_on_disk(hub), "{what}");
+    };
+    used(&hub, "three sets");
+    let mut visit = laptop.visit(&hub);
+    visit.open_set();
+    let pack = visit.open(ObjectKind::Pack, false);
+    visit.chunk(pack, 100_000);
+    used(&hub, "bytes under way");
+    visit.session.input(Input::Cut);
+    drop(visit);
+    used(&hub, "a tail");
+    hub.restart();
+    used(&hub, "a restart");
+    let mut visit = laptop.visit(&hub);
+    visit.salvage();
+    visit.open_set();
+    let pack = visit.open(ObjectKind::Pack, false);
+    visit.chunk(pack, 5_000);
+    assert!(visit.checkpoint(&[pack]));
+    visit.session.input(Input::Cut);
+    drop(visit);
+    used(&hub, "a partial set");
+    forward_some(&hub, &laptop, &mut Memory::default(), 4);
+    leave_room(&hub, 0);
+    hub.spool().make_room(&laptop.id, ALL).unwrap();
+    used(&hub, "reclaimed");
+    hub.restart();
+    check(&hub, &laptop, "a restart after that");
+}
+
+#[test]
+fn the_bound_of_the_spool_is_kept_and_a_lower_one_is_reached() {
+    let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
+    let limits = |spool_bytes_max| Limits {
+        spool_bytes_max: Some(spool_bytes_max),
+        laptop_bytes_max: None,
+    };
+    two_of_three(&hub, &mut laptop, &mut Memory::default());
+    let used = hub.spool().used_bytes();
+    hub.spool().set_limits(limits(used + ROOM_SIZE_BYTES_MIN));
+    assert_eq!(hub.spool().room_bytes(&laptop.id).unwrap(), ROOM_SIZE_BYTES_MIN);
+    hub.spool().make_room(&laptop.id, ROOM_SIZE_BYTES_MIN).unwrap();
+    hub.check_sets(laptop.id);
+    // Far less than is used: what is upstream goes until the rest has room.
+    let waiting: u64 = packs(&hub, &laptop, 3)
+        .iter()
+        .map(|(entry, _)| entry.length)
+        .sum();
+    hub.spool().set_limits(limits(used - 1_000));
+    let room = hub.spool().make_room(&laptop.id, 1_000).unwrap();
+    assert!((1_000..5_000).contains(&room), "{room}");
+    hub.spool().set_limits(limits(waiting));
+    assert_eq!(hub.spool().make_room(&laptop.id, 1).unwrap(), 0);
+    assert_eq!(left(&hub, &laptop)[..2], [0, 0]);
+    check(&hub, &laptop, "only what waits is left");
+    let mut visit = laptop.visit(&hub);
+    visit.open_set();
+    let full = ToLaptop::Refused { why: Refusal::Full };
+    assert_eq!(visit.session.heard.last(), Some(&full));
+}
+
+#[test]
+fn the_quota_of_one_laptop_neither_stops_another_nor_takes_from_it() {
+    let hub = Hub::new();
+    let (mut large, mut small) = (Laptop::new(1), Laptop::new(2));
+    three_sets(&hub, &mut small);
+    forward_some(&hub, &small, &mut Memory::default(), 3);
+    let mut visit = large.visit(&hub);
+    visit.open_set();
+    let pack = visit.open(ObjectKind::Pack, false);
+    visit.chunk(pack, 8 << 20);
+    visit.close(pack);
+    assert!(visit.commit());
+    drop(visit);
+    hub.spool().set_limits(Limits {
+        spool_bytes_max: None,
+        laptop_bytes_max: Some(ROOM_SIZE_BYTES_MIN + (4 << 20)),
+    });
+    let full = ToLaptop::Refused { why: Refusal::Full };
+    let is_full = |laptop: &mut Laptop| {
+        let mut visit = laptop.visit(&hub);
+        visit.open_set();
+        visit.session.heard.last() == Some(&full)
+    };
+    assert!(is_full(&mut large) && !is_full(&mut small));
+    hub.check_sets(small.id);
+    // Its own sets make room, once they are upstream.
+    forward_some(&hub, &large, &mut Memory::default(), 1);
+    assert!(!is_full(&mut large));
+    assert!(packs(&hub, &large, 1).iter().all(|(_, there)| !there));
+    hub.check_sets(small.id);
+}
+
+#[test]
 fn no_snapshot_is_published_over_a_pack_that_neither_side_has_any_more() {
     let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
     let mut upstream = Memory::default();
     two_of_three(&hub, &mut laptop, &mut upstream);
     leave_room(&hub, 0);
-    hub.spool().make_room(ALL).unwrap();
+    hub.spool().make_room(&laptop.id, ALL).unwrap();
     let gone = packs(&hub, &laptop, 1)[0].0.id;
     let lost = upstream.objects.remove(&(ObjectKind::Pack, gone)).unwrap();
     let published = upstream.published.len();
@@ -442,7 +549,7 @@ fn a_set_of_which_the_manifest_or_the_receipt_is_damaged_is_left_alone() {
         let folder = berth_bridge::Spool::repository_folder(&laptop.id).replace("/repository", "/sets");
         hub.disk.flip_bit(&format!("{folder}/{set}/{file}"), 77).unwrap();
         leave_room(&hub, 0);
-        hub.spool().make_room(ALL).unwrap();
+        hub.spool().make_room(&laptop.id, ALL).unwrap();
         let left = [0, 1, 2].map(|at: usize| {
             let all = entries(&hub, laptop.id, &manifests[at]).into_iter();
             let packs = all.filter(|entry| entry.kind == ObjectKind::Pack);
@@ -505,14 +612,14 @@ fn a_pack_that_two_sets_list_stays_until_both_are_upstream() {
     assert_eq!(sets[0].1, sets[1].1);
     forward_some(&hub, &laptop, &mut upstream, 1);
     leave_room(&hub, 0);
-    hub.spool().make_room(ALL).unwrap();
+    hub.spool().make_room(&laptop.id, ALL).unwrap();
     assert!(
         hub.object(laptop.id, &path(ObjectKind::Pack, &sets[0].1))
             .is_some()
     );
     hub.check_sets(laptop.id);
     forward_some(&hub, &laptop, &mut upstream, 1);
-    hub.spool().make_room(ALL).unwrap();
+    hub.spool().make_room(&laptop.id, ALL).unwrap();
     assert!(
         hub.object(laptop.id, &path(ObjectKind::Pack, &sets[0].1))
             .is_none()

@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use berth_bridge::Limits;
 use berth_daemon::Windows;
 use berth_net::RadioSpec;
 use berth_pairing::Name;
@@ -16,15 +17,18 @@ use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use crate::args::Args;
+use crate::size::Size;
 
 /// Keys of the file; see `berthd.example.toml`.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "forward",
     "forward_rate",
     "listen",
     "log",
     "name",
+    "quota",
     "radio",
+    "spool_max",
     "state",
     "time_zone",
     "upstream",
@@ -51,6 +55,8 @@ struct File {
     forward: When,
     forward_rate: Option<Rate>,
     time_zone: Option<String>,
+    spool_max: Option<Size>,
+    quota: Option<Size>,
     #[serde(default)]
     log: Level,
 }
@@ -160,6 +166,7 @@ pub(crate) struct Config {
     pub(crate) forward: When,
     pub(crate) forward_rate: Option<Rate>,
     pub(crate) time_zone: TimeZone,
+    pub(crate) limits: Limits,
     pub(crate) log: LevelFilter,
 }
 
@@ -189,6 +196,10 @@ impl Config {
                 Some(name) => TimeZone::get(name).with_context(|| {
                     format!("this computer knows no time zone {name:?}: give one like \"Europe/Berlin\"")
                 })?,
+            },
+            limits: Limits {
+                spool_bytes_max: file.spool_max.map(|size| size.bytes),
+                laptop_bytes_max: file.quota.map(|size| size.bytes),
             },
             log: match file.log {
                 Level::Off => LevelFilter::OFF,
@@ -258,7 +269,8 @@ mod tests {
         );
         assert_eq!(
             error("colour = 1\n"),
-            "there is no key \"colour\": there are forward, forward_rate, listen, log, name, radio, state, time_zone, upstream"
+            "there is no key \"colour\": there are forward, forward_rate, listen, log, name, quota, radio, spool_max, \
+             state, time_zone, upstream"
         );
     }
 
@@ -270,6 +282,9 @@ mod tests {
             "listen = \"here\"",
             "forward = \"soon\"",
             "forward = 7",
+            "quota = \"some\"",
+            "spool_max = \"5 MB\"",
+            "spool_max = 5",
             "forward = []",
             "forward = [\"01:00-05:00\", \"day 01:00-05:00\"]",
             "forward_rate = \"2 MB\"",

@@ -10,6 +10,7 @@ mod control;
 mod radio;
 mod roll;
 mod service;
+mod size;
 mod state;
 mod upstream;
 
@@ -113,6 +114,7 @@ fn run(mut config: Config) -> Result<()> {
         mut problems,
         lock: _lock,
     } = State::open(&config.state)?;
+    spool.set_limits(config.limits);
     let destination = Arc::new(Destination::open(
         config.upstream.as_deref(),
         disk,
