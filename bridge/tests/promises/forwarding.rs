@@ -194,6 +194,87 @@ fn sets_arrive_in_order_and_the_hub_signs_for_each() {
     assert_eq!(upstream.operations, operations, "nothing waits, nothing is asked");
 }
 
+/// Counts what is asked, by what it is.
+#[derive(Default)]
+struct Counting {
+    upstream: Memory,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Counting {
+    fn count(&mut self, what: impl Into<String>) -> &mut Memory {
+        *self.counts.entry(what.into()).or_default() += 1;
+        &mut self.upstream
+    }
+}
+
+impl Upstream for Counting {
+    fn prepare(&mut self) -> Result<(), UpstreamError> {
+        self.upstream.prepare()
+    }
+
+    fn config(&mut self) -> Result<Option<Vec<u8>>, UpstreamError> {
+        self.count("config").config()
+    }
+
+    fn list(&mut self, kind: ObjectKind, each: &mut dyn FnMut(Id, u64)) -> Result<(), UpstreamError> {
+        self.count(format!("list {kind:?}")).list(kind, each)
+    }
+
+    fn locks(&mut self) -> Result<Vec<Lock>, UpstreamError> {
+        self.count("locks").locks()
+    }
+
+    fn write(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        length: u64,
+        from: &mut dyn Read,
+    ) -> Result<(), UpstreamError> {
+        self.count(format!("write {kind:?}"))
+            .write(kind, id, length, from)
+    }
+
+    fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {
+        self.count("digest").digest(kind, id)
+    }
+}
+
+#[test]
+fn a_set_costs_three_looks_at_its_repository_and_one_write_for_each_object() {
+    let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
+    let mut upstream = Counting::default();
+    let mut forwarder = Forwarder::new(hub.spool().clone(), laptop.id);
+    for set in 1..=2 {
+        let mut visiting = laptop.visit(&hub);
+        visiting.open_set();
+        let pack = visiting.open(ObjectKind::Pack, false);
+        visiting.chunk(pack, 3_000 + set);
+        visiting.close(pack);
+        assert!(visiting.commit());
+        upstream.counts.clear();
+        while forwarder.step(&mut upstream, 0).unwrap() != Progress::Idle {}
+    }
+    // docs/scale.md and bench/examples/scale.rs count on this.
+    let expected = [
+        ("config", 1),
+        ("list Index", 3),
+        ("list Key", 3),
+        ("list Pack", 3),
+        ("list Snapshot", 1),
+        ("locks", 3),
+        ("write Index", 1),
+        ("write Pack", 1),
+        ("write Snapshot", 1),
+    ];
+    let counts = upstream
+        .counts
+        .iter()
+        .map(|(what, count)| (what.as_str(), *count));
+    assert_eq!(Vec::from_iter(counts), expected);
+}
+
 #[test]
 fn a_failure_at_every_operation_costs_one_operation() {
     for done_when_failing in [false, true] {
