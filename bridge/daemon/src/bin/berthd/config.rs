@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,13 +10,12 @@ use berth_bridge::Limits;
 use berth_daemon::Windows;
 use berth_net::RadioSpec;
 use berth_pairing::Name;
-use bytesize::ByteSize;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use crate::args::Args;
-use crate::size::Size;
+use crate::size::{Rate, Size};
 
 /// Keys of the file; see `berthd.example.toml`.
 const KEYS: [&str; 11] = [
@@ -36,9 +34,6 @@ const KEYS: [&str; 11] = [
 
 /// Settings files are a page.
 const FILE_SIZE_BYTES_MAX: u64 = 64 * 1024;
-
-/// A pack takes half an hour then; anything slower is a typing error.
-const RATE_BYTES_MIN: u64 = 10_000;
 
 /// A key that differs in more letters than this is no typing error.
 const TYPING_ERROR_MAX: usize = 3;
@@ -117,27 +112,6 @@ impl fmt::Display for When {
             Self::Auto => "auto",
             Self::Manual => "manual",
             Self::In(windows) => return windows.fmt(f),
-        })
-    }
-}
-
-/// Bytes a second that are forwarded at the most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct Rate(pub(crate) NonZeroU64);
-
-impl TryFrom<String> for Rate {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        // A b is a bit to many: only what can't be misread is read.
-        let bytes = text
-            .strip_suffix("B/s")
-            .and_then(|bytes| format!("{bytes}B").parse::<ByteSize>().ok());
-        let bytes = bytes.filter(|bytes| bytes.as_u64() >= RATE_BYTES_MIN);
-        let bytes = bytes.and_then(|bytes| NonZeroU64::new(bytes.as_u64()));
-        bytes.map(Self).ok_or_else(|| {
-            format!("{text:?} is no rate: write bytes a second, as in \"2 MB/s\", and at least \"10 kB/s\"")
         })
     }
 }
@@ -288,9 +262,6 @@ mod tests {
             "forward = []",
             "forward = [\"01:00-05:00\", \"day 01:00-05:00\"]",
             "forward_rate = \"2 MB\"",
-            "forward_rate = \"20 Mb/s\"",
-            "forward_rate = \"20 Mbit/s\"",
-            "forward_rate = \"0 B/s\"",
             "forward_rate = 2",
         ] {
             let error = error(&format!("# a comment\n{text}\n"));
@@ -298,20 +269,6 @@ mod tests {
             assert_eq!(error.lines().count(), 1, "{error}");
         }
         assert!(error("name = \n").starts_with("line 1: "));
-    }
-
-    #[test]
-    fn a_rate_is_bytes_a_second() {
-        for (text, bytes) in [
-            ("2 MB/s", 2_000_000),
-            ("1.5MB/s", 1_500_000),
-            ("10 kB/s", 10_000),
-            ("1 MiB/s", 1_048_576),
-            ("20000 B/s", 20_000),
-        ] {
-            let file = parse(&format!("forward_rate = {text:?}")).unwrap();
-            assert_eq!(file.forward_rate.unwrap().0.get(), bytes);
-        }
     }
 
     #[test]
