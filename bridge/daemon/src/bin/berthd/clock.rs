@@ -28,6 +28,7 @@ pub(crate) fn lasted(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     let (days, hours, minutes) = (minutes / (24 * 60), minutes / 60 % 24, minutes % 60);
     match (days, hours) {
+        (0, 0) if minutes == 0 => "less than a minute".to_owned(),
         (0, 0) => format!("{minutes} min"),
         (0, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
@@ -41,7 +42,7 @@ mod tests {
     #[test]
     fn a_time_is_told_in_its_two_largest_units() {
         for (minutes, words) in [
-            (0, "0 min"),
+            (0, "less than a minute"),
             (59, "59 min"),
             (60, "1 h 0 min"),
             (24 * 60 - 1, "23 h 59 min"),
