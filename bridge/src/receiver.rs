@@ -456,6 +456,8 @@ mod tests {
             tails: Vec::new(),
             room_bytes: 0,
             receipts: Vec::new(),
+            full: None,
+            reclaimed: false,
         };
         let mut out = Vec::new();
         receiver.handle(Time::ZERO, Input::Message(begin), &mut out);

@@ -14,6 +14,7 @@ use berth_wire::{Manifest, ObjectKind, SetKind, SetSeq};
 
 use crate::names::Folders;
 use crate::record::{Forward, Reclaimed, SetRecord, SetState};
+use crate::room::Excess;
 use crate::spool::{damaged, unless_damaged};
 use crate::{LaptopId, Spool, StoreError};
 
@@ -66,6 +67,21 @@ impl Spool {
             }
         }
         self.room_bytes(laptop)
+    }
+
+    /// There are sets whose packs may go, of this laptop where only that helps.
+    pub(crate) fn may_make_room(&self, excess: Excess, laptop: &LaptopId) -> Result<bool, StoreError> {
+        let helps = |one: &Candidate| excess.of_laptop == 0 || one.laptop == *laptop;
+        Ok(self.candidates()?.iter().any(helps))
+    }
+
+    /// Packs of this laptop were removed: what is missing is upstream.
+    pub(crate) fn has_reclaimed(&self, laptop: &LaptopId) -> Result<bool, StoreError> {
+        let any = |record: &SetRecord| {
+            let forward = record.sealed().map(|sealed| &sealed.forward);
+            matches!(forward, Some(Forward::Done { reclaimed, .. }) if reclaimed.bytes > 0)
+        };
+        Ok(self.sets(laptop)?.iter().any(any))
     }
 
     /// In the order in which they go.

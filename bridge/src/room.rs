@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use berth_wire::Full;
+
 use crate::names::Folders;
 use crate::record::{Forward, SetRecord};
-use crate::{LaptopId, Spool, StoreError};
+use crate::{LaptopId, ROOM_SIZE_BYTES_MIN, Spool, StoreError};
 
 /// What laptops may fill. The default: all of the disk but [`RESERVE_SIZE_BYTES`](crate::RESERVE_SIZE_BYTES).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +26,7 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     limits: Limits,
+    has_upstream: bool,
     used_bytes: BTreeMap<LaptopId, u64>,
 }
 
@@ -40,6 +43,50 @@ impl Spool {
     /// Holds from now on; what is too much already is reclaimed when room is next asked for.
     pub fn set_limits(&self, limits: Limits) {
         self.room().limits = limits;
+    }
+
+    /// Whether there is an upstream: what a full hub tells laptops that it waits for. There is none until this says so.
+    pub fn set_has_upstream(&self, has_upstream: bool) {
+        self.room().has_upstream = has_upstream;
+    }
+
+    /// What the hub waits for, if it takes no set of this laptop now.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`], [`StoreError::Journal`].
+    pub fn full(&self, laptop: &LaptopId) -> Result<Option<Full>, StoreError> {
+        let excess = self.excess(laptop, ROOM_SIZE_BYTES_MIN)?;
+        let has_room = excess.of_all == 0 && excess.of_laptop == 0;
+        if has_room || self.may_make_room(excess, laptop)? {
+            return Ok(None);
+        }
+        self.why_full(laptop).map(Some)
+    }
+
+    /// What has to go upstream before there is room.
+    pub(crate) fn why_full(&self, laptop: &LaptopId) -> Result<Full, StoreError> {
+        let is_quota = self.excess(laptop, ROOM_SIZE_BYTES_MIN)?.of_all == 0;
+        let mut full = Full {
+            is_quota,
+            waiting_bytes: 0,
+            waiting_since_ns: None,
+            has_upstream: self.room().has_upstream,
+        };
+        for one in self.laptops()? {
+            if is_quota && one != *laptop {
+                continue;
+            }
+            for record in self.sets(&one)? {
+                if let Some(sealed) = record.sealed()
+                    && !matches!(sealed.forward, Forward::Done { .. })
+                {
+                    full.waiting_bytes += sealed.bytes;
+                    let since_ns = full.waiting_since_ns.unwrap_or(i64::MAX);
+                    full.waiting_since_ns = Some(since_ns.min(sealed.sealed_at_ns));
+                }
+            }
+        }
+        Ok(full)
     }
 
     /// Bytes that the laptops' objects take up in the spool.

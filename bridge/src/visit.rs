@@ -144,14 +144,18 @@ impl Visit {
             return Err(mismatch("last set", "its number is absurd"));
         }
         self.begun = Some(Begun { repository, set });
+        let room_bytes = self.spool.make_room(&self.laptop, ROOM_SIZE_BYTES_MIN)?;
+        let is_full = room_bytes < ROOM_SIZE_BYTES_MIN;
         Ok(ToLaptop::Welcome {
             protocol: PROTOCOL,
             set,
             last: self.spool.last(&self.laptop)?,
             repository: held,
             tails: self.spool.tails(&self.laptop)?,
-            room_bytes: self.spool.room_bytes(&self.laptop)?,
+            room_bytes,
             receipts: self.receipts(SetSeq(named))?,
+            full: is_full.then(|| self.spool.why_full(&self.laptop)).transpose()?,
+            reclaimed: self.spool.has_reclaimed(&self.laptop)?,
         })
     }
 
@@ -179,6 +183,7 @@ impl Visit {
     }
 
     fn open_set(&mut self, set: SetSeq, created_at_ns: i64) -> Result<(), StoreError> {
+        // Said in `Welcome` already: a laptop that did not understand it is stopped before it sends.
         if self.spool.make_room(&self.laptop, ROOM_SIZE_BYTES_MIN)? < ROOM_SIZE_BYTES_MIN {
             return Err(StoreError::Full);
         }

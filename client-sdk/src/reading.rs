@@ -36,7 +36,7 @@ pub enum Ask {
         /// Only ids above this one.
         after: Option<Id>,
     },
-    /// A range of an object. Answers: [`Answer::Bytes`], [`Answer::Missing`].
+    /// A range of an object. Answers: [`Answer::Bytes`], [`Answer::Missing`], [`Answer::Reclaimed`].
     Fetch {
         /// Which kind.
         kind: ObjectKind,
@@ -68,6 +68,8 @@ pub enum Answer {
     },
     /// No such object.
     Missing,
+    /// The hub does not hold this pack any more: it was removed when room was needed, and is upstream only.
+    Reclaimed,
 }
 
 /// Something to ask the hub, and where the answer goes. A sender that is dropped without an answer: the visit ended.
@@ -104,6 +106,8 @@ pub struct Reading {
     repository: Id,
     questions: Receiver<Question>,
     state: State,
+    /// The hub has removed packs that are upstream.
+    reclaimed: bool,
     /// Taken from `questions` and held back by the window.
     next: Option<Question>,
     in_flight: VecDeque<Question>,
@@ -122,6 +126,7 @@ impl Reading {
             repository,
             questions,
             state: State::New,
+            reclaimed: false,
             next: None,
             in_flight: VecDeque::new(),
             bytes_in_flight: 0,
@@ -186,7 +191,9 @@ impl Reading {
         match (self.state, message) {
             (_, ToLaptop::KeepAlive | ToLaptop::Goodbye) => Ok(()),
             (_, ToLaptop::Refused { why }) => Err(VisitError::Refused(why)),
-            (State::Greeted, ToLaptop::Welcome { .. }) => {
+            // One that is full may be read from.
+            (State::Greeted, ToLaptop::Welcome { reclaimed, .. }) => {
+                self.reclaimed = reclaimed;
                 self.state = State::Welcomed;
                 Ok(())
             }
@@ -210,7 +217,10 @@ impl Reading {
         };
         self.bytes_in_flight -= question.ask.bytes();
         self.waiting_since = now;
-        let answer = question.ask.answer(message)?;
+        let answer = match question.ask.answer(message)? {
+            Answer::Missing if self.reclaimed && question.ask.is_for_a_pack() => Answer::Reclaimed,
+            answer => answer,
+        };
         // Whoever asked may have given up.
         let _ = question.answer.send(answer);
         Ok(())
@@ -218,6 +228,16 @@ impl Reading {
 }
 
 impl Ask {
+    const fn is_for_a_pack(&self) -> bool {
+        matches!(
+            self,
+            Self::Fetch {
+                kind: ObjectKind::Pack,
+                ..
+            }
+        )
+    }
+
     /// Bytes that an answer may have.
     const fn bytes(&self) -> u64 {
         match self {
@@ -297,6 +317,8 @@ mod tests {
             tails: Vec::new(),
             room_bytes: 0,
             receipts: Vec::new(),
+            full: None,
+            reclaimed: false,
         };
         reading.receive(NOW, welcome).unwrap();
         (reading, questions)

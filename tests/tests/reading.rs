@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use berth_agent::{Errand, LinkSource, Seen, read_back};
-use berth_bridge::{Effect, Input, Receiver};
+use berth_bridge::{Effect, FolderUpstream, Forwarder, Input, Limits, Progress, Receiver};
 use berth_client_sdk::{ANSWER_MAX, OsSource, Reading, ReadingStep, VisitError};
 use berth_pairing::{Identity, Name, NoiseKey, Peer, Role};
 use berth_repository::{Id, KeyFile, KeyOwner, RecoveryKey, ScryptCost, Timestamp};
@@ -178,6 +178,45 @@ fn an_odd_folder_comes_back_over_the_link_the_same() {
     let report = report.unwrap().unwrap();
     assert!(report.is_whole(), "{:#?}", report.problems);
     assert_same(&files, &within(&into, &files), Owners::of_this_user());
+}
+
+#[test]
+fn what_the_hub_has_only_upstream_is_said_to_be_so_and_a_full_hub_is_read_from() {
+    let (pair, files) = backed_up(|files| {
+        fs::create_dir(files).unwrap();
+        fs::write(files.join("a"), b"content").unwrap();
+    });
+    let mut upstream = FolderUpstream::new(pair.dir.path().join("upstream"), &[1; 32]);
+    let mut forwarder = Forwarder::new(Arc::clone(pair.spool()), pair.laptop_id());
+    while forwarder.step(&mut upstream, 0).unwrap() != Progress::Idle {}
+    let into = pair.dir.path().join("restored");
+    let restore = |repository: Repository| {
+        let snapshot = latest(&repository);
+        repository.restore(&snapshot, &[], &into, Existing::Keep, &|_| {})
+    };
+    let (report, seen, _) = read(&pair, &mut honest, restore);
+    assert!(report.unwrap().unwrap().is_whole() && !seen.reclaimed());
+    assert_same(&files, &within(&into, &files), Owners::of_this_user());
+    fs::remove_dir_all(&into).unwrap();
+    // As the next visit begins all packs go: it is a full hub's.
+    pair.spool().set_limits(Limits {
+        spool_bytes_max: Some(1),
+        laptop_bytes_max: None,
+    });
+    let (report, seen, left) = read(&pair, &mut honest, restore);
+    left.unwrap();
+    assert!(seen.reclaimed());
+    let error = report.unwrap().unwrap_err();
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    assert!(
+        said.contains("it is upstream only: the hub has removed it"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use berth_bridge::{
 use berth_disk::Disk as _;
 use berth_radio_sim::CutPolicy;
 use berth_repository::Id;
-use berth_wire::{Manifest, ObjectEntry, ObjectKind, Refusal, SetSeq, ToHub, ToLaptop};
+use berth_wire::{Full, Manifest, ObjectEntry, ObjectKind, Refusal, SetSeq, ToHub, ToLaptop};
 
 use crate::forwarding::{Memory, forward, three_sets};
 use crate::hub::{Hub, NOW_NS};
@@ -516,6 +516,87 @@ fn the_quota_of_one_laptop_neither_stops_another_nor_takes_from_it() {
     assert!(!is_full(&mut large));
     assert!(packs(&hub, &large, 1).iter().all(|(_, there)| !there));
     hub.check_sets(small.id);
+}
+
+/// What the hub says in its `Welcome`.
+fn welcome(hub: &Hub, laptop: &Laptop) -> (u64, Option<Full>, bool) {
+    let answer = hub.visit(laptop.id).ask(ToHub::Begin {
+        protocol: berth_wire::PROTOCOL,
+        repository: Id::of(&laptop.config),
+        last: None,
+    });
+    match answer {
+        Some(ToLaptop::Welcome {
+            room_bytes,
+            full,
+            reclaimed,
+            ..
+        }) => (room_bytes, full, reclaimed),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_full_hub_says_what_it_waits_for_before_anything_is_sent_and_takes_sets_again_after_forwarding() {
+    let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
+    let mut upstream = Memory::default();
+    two_of_three(&hub, &mut laptop, &mut upstream);
+    assert_eq!(welcome(&hub, &laptop).1, None);
+    leave_room(&hub, 0);
+    let waiting = hub.spool().sets(&laptop.id).unwrap()[2].sealed().unwrap().bytes;
+    // Nobody who only reads is refused, nor is one that does not understand let in.
+    for has_upstream in [false, true] {
+        hub.spool().set_has_upstream(has_upstream);
+        let (room, full, reclaimed) = welcome(&hub, &laptop);
+        let expected = Full {
+            is_quota: false,
+            waiting_bytes: waiting,
+            waiting_since_ns: Some(NOW_NS),
+            has_upstream,
+        };
+        assert_eq!((full, reclaimed), (Some(expected), true));
+        assert!(room < ROOM_SIZE_BYTES_MIN);
+        assert_eq!(hub.spool().full(&laptop.id).unwrap(), Some(expected));
+        let mut visit = laptop.visit(&hub);
+        visit.open_set();
+        let refused = ToLaptop::Refused { why: Refusal::Full };
+        assert_eq!(visit.session.heard.last(), Some(&refused));
+    }
+    assert_eq!(hub.spool().sets(&laptop.id).unwrap().len(), 3);
+    // The disk has little more than the waiting set.
+    leave_room(&hub, ROOM_SIZE_BYTES_MIN - 1);
+    assert!(hub.spool().full(&laptop.id).unwrap().is_some());
+    forward_some(&hub, &laptop, &mut upstream, 1);
+    assert_eq!(hub.spool().full(&laptop.id).unwrap(), None);
+    assert_eq!(welcome(&hub, &laptop).1, None);
+    let mut visit = laptop.visit(&hub);
+    visit.open_set();
+    assert!(visit.commit());
+}
+
+#[test]
+fn a_laptop_whose_quota_is_used_up_hears_of_its_own_sets_only() {
+    let hub = Hub::new();
+    let (mut large, mut small) = (Laptop::new(1), Laptop::new(2));
+    three_sets(&hub, &mut large);
+    three_sets(&hub, &mut small);
+    let own: u64 = hub
+        .spool()
+        .sets(&large.id)
+        .unwrap()
+        .iter()
+        .map(|set| set.sealed().unwrap().bytes)
+        .sum();
+    hub.spool().set_limits(Limits {
+        spool_bytes_max: None,
+        laptop_bytes_max: Some(ROOM_SIZE_BYTES_MIN + own - 1),
+    });
+    let full = welcome(&hub, &large).1.unwrap();
+    assert!(full.is_quota);
+    assert_eq!(full.waiting_bytes, own);
+    let nobody = berth_bridge::LaptopId([0; 32]);
+    assert_eq!(hub.spool().full(&nobody).unwrap(), None);
+    assert_eq!(hub.spool().full(&large.id).unwrap(), Some(full));
 }
 
 #[test]

@@ -82,14 +82,14 @@ pub(crate) fn ended(visited: &Visited) -> Value {
     if let Some(not_read) = ended.get_mut("not_read").and_then(Value::as_array_mut) {
         not_read.truncate(SHOWN_MAX);
     }
-    if let End::Failed(why) = &visited.end {
+    if let End::Full(why) | End::Failed(why) = &visited.end {
         ended["why"] = why.as_str().into();
     }
     ended["words"] = words(visited).into();
     ended["steps"] = visited.steps.json();
     ended["not_read_count"] = match &visited.end {
         End::Complete(summary) => summary.not_read_count.into(),
-        End::Left | End::Cut | End::Failed(_) => 0.into(),
+        End::Left | End::Cut | End::Full(_) | End::Failed(_) => 0.into(),
     };
     ended
 }
@@ -127,7 +127,7 @@ pub(crate) fn words(visited: &Visited) -> String {
         End::Left if progress.set.is_none() => "Left before a backup had begun. You may go.".to_owned(),
         End::Left => format!("Left: {}. You may go; the next visit goes on from here.", safe()),
         End::Cut => format!("The link was cut: {}. Come back, and the backup goes on.", safe()),
-        End::Failed(why) => why.clone(),
+        End::Full(why) | End::Failed(why) => why.clone(),
     }
 }
 
@@ -137,7 +137,7 @@ fn tell(report: &mut Report, visited: &Visited) -> Result<Outcome> {
     }
     let not_read = match &visited.end {
         End::Complete(summary) => summary.not_read.as_slice(),
-        End::Left | End::Cut | End::Failed(_) => &[],
+        End::Left | End::Cut | End::Full(_) | End::Failed(_) => &[],
     };
     for entry in not_read.iter().take(SHOWN_MAX) {
         report.note(&format!("  {}: {}", entry.path.display(), entry.why));
@@ -150,7 +150,7 @@ fn tell(report: &mut Report, visited: &Visited) -> Result<Outcome> {
         End::Complete(summary) if summary.not_read_count > 0 => Ok(Outcome::SomeNotRead),
         End::Complete(_) => Ok(Outcome::Done),
         End::Left | End::Cut if visited.progress.set.is_some() => Ok(Outcome::NotAll),
-        End::Left | End::Cut | End::Failed(_) => Err(anyhow!(line)),
+        End::Left | End::Cut | End::Full(_) | End::Failed(_) => Err(anyhow!(line)),
     }
 }
 

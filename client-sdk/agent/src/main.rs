@@ -9,6 +9,7 @@ mod backup;
 mod choices;
 mod clock;
 mod control;
+mod full;
 mod hands;
 mod leave;
 mod notify;

@@ -32,6 +32,8 @@ pub(crate) enum Notice {
     Safe { set: u64 },
     /// The link was cut in the middle.
     Cut { acknowledged: u64, changed: u64 },
+    /// The hub takes no backup now, in words.
+    Full { why: String },
     /// No complete set for so many days; `None`: never.
     Overdue { days: Option<u64> },
 }
@@ -58,6 +60,7 @@ impl Notice {
                     bytes(*changed)
                 ),
             ),
+            Self::Full { why } => ("No backup: the hub takes none now", why.clone()),
             Self::Overdue { days: Some(days) } => (
                 "Backup is overdue",
                 format!("The last complete one is {days} days old. Take the laptop to the hub."),
@@ -76,6 +79,7 @@ pub(crate) struct Notifier {
     overdue_days: Option<Option<u64>>,
     visit: Option<(Time, Estimate)>,
     has_said_stay: bool,
+    has_said_full: bool,
 }
 
 struct Line {
@@ -94,6 +98,7 @@ impl Notifier {
             overdue_days: None,
             visit: None,
             has_said_stay: false,
+            has_said_full: false,
         }
     }
 
@@ -134,6 +139,9 @@ impl Notifier {
     pub(crate) fn ended(&mut self, visited: &Visited) {
         let (said_stay, progress) = (std::mem::take(&mut self.has_said_stay), &visited.progress);
         self.visit = None;
+        // Said once, not at every try until there is room.
+        let is_full = matches!(visited.end, End::Full(_));
+        let has_said_full = std::mem::replace(&mut self.has_said_full, is_full);
         match &visited.end {
             End::Complete(summary) => {
                 self.overdue_days = None;
@@ -145,7 +153,8 @@ impl Notifier {
                 acknowledged: progress.bytes_acknowledged,
                 changed: progress.bytes_changed,
             }),
-            End::Cut | End::Left | End::Failed(_) => {}
+            End::Full(why) if !has_said_full => self.tell(Notice::Full { why: why.clone() }),
+            End::Cut | End::Left | End::Full(_) | End::Failed(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
@@ -46,6 +46,7 @@ pub struct Seen {
     hub: OnceLock<String>,
     bytes: AtomicU64,
     questions: AtomicU64,
+    reclaimed: AtomicBool,
 }
 
 impl Seen {
@@ -59,6 +60,12 @@ impl Seen {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Something was asked for that is upstream only: the hub has removed it, because room was needed.
+    #[must_use]
+    pub fn reclaimed(&self) -> bool {
+        self.reclaimed.load(Ordering::Relaxed)
     }
 
     /// Questions that the hub was asked.
@@ -241,7 +248,9 @@ impl ObjectSource for LinkSource {
                         break;
                     }
                 }
-                Answer::Bytes { .. } | Answer::Missing => return Err(io::ErrorKind::InvalidData.into()),
+                Answer::Bytes { .. } | Answer::Missing | Answer::Reclaimed => {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
             }
             if listed.len() > LISTED_MAX {
                 return Err(io::Error::new(
@@ -303,6 +312,13 @@ fn received(answered: &Receiver<Answer>, seen: &Seen) -> io::Result<(Bytes, u64)
             io::ErrorKind::NotFound,
             "the hub does not hold it (any more)",
         )),
+        Answer::Reclaimed => {
+            seen.reclaimed.store(true, Ordering::Relaxed);
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "it is upstream only: the hub has removed it, because room was needed",
+            ))
+        }
         Answer::Ids { .. } => Err(io::ErrorKind::InvalidData.into()),
     }
 }

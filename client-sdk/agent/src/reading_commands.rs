@@ -67,6 +67,10 @@ pub(crate) struct Restore {
     pub(crate) overwrite: bool,
 }
 
+/// What to do where the hub has made room by removing what is upstream.
+const UPSTREAM_ONLY: &str = "The hub does not hold all of this set any more: it needed room. The upstream has it: restore it \
+    from there with restic and the recovery key.";
+
 /// Which set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SetName {
@@ -108,14 +112,18 @@ fn read<T: Send>(options: &Options, work: impl FnOnce(&Repository, &Seen) -> Res
             let seen = source.seen();
             let opened = match Repository::open_by_master_key(source, repository.key()) {
                 Ok(opened) => opened,
-                Err(error) => return (Err(error.into()), Vec::new()),
+                Err(error) => return (Err(error.into()), Vec::new(), seen.reclaimed()),
             };
             let worked = work(&opened, &seen);
-            (worked, opened.left_out())
+            (worked, opened.left_out(), seen.reclaimed())
         },
     );
-    let (worked, left_out) = worked.map_err(|_| anyhow!("reading failed in a way that it never should"))?;
+    let (worked, left_out, is_upstream_only) =
+        worked.map_err(|_| anyhow!("reading failed in a way that it never should"))?;
     warn_of(&left_out);
+    if is_upstream_only && worked.is_ok() {
+        let _ = writeln!(io::stderr(), "{UPSTREAM_ONLY}");
+    }
     worked.map_err(|error| match error.downcast::<RestoreError>() {
         Ok(RestoreError::Lost { .. }) if leave.is_asked() => {
             anyhow!("stopped. Do the same again: it goes on where it stopped.")
@@ -127,7 +135,10 @@ fn read<T: Send>(options: &Options, work: impl FnOnce(&Repository, &Seen) -> Res
             anyhow!("the hub holds nothing of this laptop yet: run `berth backup` first")
         }
         Ok(error) => {
-            let advice = error.advice();
+            let advice = match &error {
+                RestoreError::Unreadable { .. } if is_upstream_only => UPSTREAM_ONLY,
+                error => error.advice(),
+            };
             anyhow!("{:#}. {advice}", anyhow::Error::new(error))
         }
         Err(error) => error,
@@ -203,7 +214,7 @@ pub(crate) fn ls(options: &Options, args: &Ls) -> Result<Outcome> {
             return Ok(outcome);
         }
         // Said once, at the end, where more is damaged.
-        let advice = if repository.left_out().is_empty() {
+        let advice = if repository.left_out().is_empty() && !seen.reclaimed() {
             LeftOut::ADVICE
         } else {
             ""

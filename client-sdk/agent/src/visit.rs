@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use berth_agent::{
     Begin, Errand, HubRecord, LaptopKeys, Leave, Left, Steps, VisitEnd, VisitThread, Visiting, Watched,
 };
-use berth_client_sdk::{OsSource, Progress, Rules, SealStage, Summary, Visit, VisitOptions};
+use berth_client_sdk::{OsSource, Progress, Rules, SealStage, Summary, Visit, VisitError, VisitOptions};
 use berth_disk::SharedDisk;
 use berth_pairing::Peer;
 use berth_radio::{Event, Radio, Time};
@@ -17,9 +17,9 @@ use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::clock;
 use crate::hands::Hands;
 use crate::priority::Prepare;
+use crate::{clock, full};
 
 /// Clocks of a laptop and a hub may be so far apart without a word: they are set by hand, or drift while off.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(600);
@@ -54,6 +54,8 @@ pub(crate) enum End {
     Left,
     /// The link went.
     Cut,
+    /// The hub takes no backup now: why, and what to do.
+    Full(String),
     /// Why, and what to do.
     Failed(String),
 }
@@ -228,6 +230,7 @@ impl Keeper {
         self.look(&progress);
         let end = match (left.ended.visit, left.ended.session) {
             (Some(Ok(summary)), _) => End::Complete(summary),
+            (Some(Err(VisitError::Full(full))), _) => End::Full(full::words(&full)),
             (Some(Err(error)), _) => End::Failed(format!("{error}. {}", error.advice())),
             (None, LaptopEnd::Cut) => End::Cut,
             (None, LaptopEnd::Left) if progress.set.is_some() || leave.is_asked() => End::Left,
@@ -238,7 +241,7 @@ impl Keeper {
                 End::Complete(summary) => (VisitEnd::Complete, Some(&**summary)),
                 End::Left => (VisitEnd::Left, None),
                 End::Cut => (VisitEnd::Cut, None),
-                End::Failed(why) => (VisitEnd::Failed(why.clone()), None),
+                End::Full(why) | End::Failed(why) => (VisitEnd::Failed(why.clone()), None),
             };
             record.ended(&progress, kept, summary, clock::wall_ns());
             if let Some(visit) = &mut record.visit {
@@ -281,7 +284,7 @@ impl Visited {
                 "bytes_scanned": progress.bytes_scanned, "bytes_sent": sent, "bytes_new": progress.bytes_acknowledged,
                 "seconds": seconds, "not_read": [],
             })),
-            End::Failed(_) => None,
+            End::Full(_) | End::Failed(_) => None,
         }
     }
 }

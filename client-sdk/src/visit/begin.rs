@@ -54,6 +54,7 @@ impl Visit {
             repository,
             receipts,
             tails,
+            full,
             ..
         } = welcome
         else {
@@ -78,6 +79,9 @@ impl Visit {
             snapshot: memory.snapshot,
             kind: memory.catalogue.map(|catalogue| catalogue.kind()),
         });
+        if let Some(full) = full {
+            return Err(VisitError::Full(full));
+        }
         let (catalogue_number, catalogue) = open_catalogue(&base.disk, &base.folder, &mut memory)?;
         let salvage = Salvage::new(&base.disk, &base.folder, &tails)?;
         let log = VisitLog::create(base.disk.clone(), &base.folder, set)?;

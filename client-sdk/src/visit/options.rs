@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use berth_repository::{Id, OpenError, PackError, SealError, TreeError};
-use berth_wire::{Refusal, SetKind, SetRef, SetSeq, Signed, ToHub, UploadId};
+use berth_wire::{Full, Refusal, SetKind, SetRef, SetSeq, Signed, ToHub, UploadId};
 use bytes::Bytes;
 
 /// What is backed up, where to and as whom.
@@ -210,6 +210,9 @@ pub enum VisitError {
     /// The hub ended it.
     #[error("{0}")]
     Refused(Refusal),
+    /// The hub takes no set now. Nothing was sent.
+    #[error("the hub is full")]
+    Full(Full),
     /// The hub sent what does not belong here.
     #[error("the hub broke the protocol: {what}")]
     Protocol {
@@ -262,6 +265,7 @@ impl VisitError {
                 "Look at the laptop's disk: is it full? What was acknowledged is safe; the backup goes on."
             }
             Self::Refused(why) => why.advice(),
+            Self::Full(full) => full.advice(),
             Self::Protocol { .. } => "Update both laptop and hub, then try again.",
             Self::Overdue => "Look at the hub's disk; see `berthctl status`. Then try again.",
             Self::Pattern { .. } => "Correct the pattern: `berth exclude list` shows all.",

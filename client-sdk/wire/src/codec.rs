@@ -239,6 +239,54 @@ mod tests {
         );
     }
 
+    /// `ToLaptop` as hubs and laptops had it before `Welcome` said whether the hub is full.
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    enum Before {
+        Welcome {
+            protocol: u16,
+            set: SetSeq,
+            last: Option<crate::SetRef>,
+            repository: Option<berth_repository::Id>,
+            tails: Vec<crate::Tail>,
+            room_bytes: u64,
+            receipts: Vec<crate::Signed>,
+        },
+    }
+
+    #[test]
+    fn a_welcome_of_either_side_of_the_field_full_is_understood_by_the_other() {
+        let full = crate::Full {
+            is_quota: false,
+            waiting_bytes: 12_000_000_000,
+            waiting_since_ns: Some(7),
+            has_upstream: true,
+        };
+        let welcome = |full, reclaimed| ToLaptop::Welcome {
+            protocol: 1,
+            set: SetSeq(9),
+            last: None,
+            repository: None,
+            tails: Vec::new(),
+            room_bytes: 5,
+            receipts: Vec::new(),
+            full,
+            reclaimed,
+        };
+        let before = Before::Welcome {
+            protocol: 1,
+            set: SetSeq(9),
+            last: None,
+            repository: None,
+            tails: Vec::new(),
+            room_bytes: 5,
+            receipts: Vec::new(),
+        };
+        let now = welcome(Some(full), true);
+        assert_eq!(decode::<ToLaptop>(&encode(&now).unwrap()).as_ref(), Ok(&now));
+        assert_eq!(decode::<Before>(&encode(&now).unwrap()).as_ref(), Ok(&before));
+        assert_eq!(decode(&encode(&before).unwrap()), Ok(welcome(None, false)));
+    }
+
     #[test]
     fn every_answer_survives_the_wire() {
         let answer = ToLaptop::Fetched {

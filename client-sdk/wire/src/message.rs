@@ -211,6 +211,13 @@ pub enum ToLaptop {
         /// Signed words on the newest sets, in the order of the sets: `on-hub` for those above the laptop's `last`,
         /// `upstream` for every one that is forwarded. At most [`RECEIPTS_MAX`], the newest.
         receipts: Vec<Signed>,
+        /// The hub takes no set now: `OpenSet` would be refused. It may be read from. Hubs before this field say nothing.
+        #[serde(default)]
+        full: Option<Full>,
+        /// Packs of this laptop were removed because room was needed: one that is `Missing` is upstream only. Hubs before
+        /// this field remove none.
+        #[serde(default)]
+        reclaimed: bool,
     },
     /// Answer to `Salvage`.
     Salvaged {
@@ -267,6 +274,52 @@ pub enum ToLaptop {
 
 /// Receipts in one `Welcome`.
 pub const RECEIPTS_MAX: usize = 64;
+
+/// What a hub that takes no set now waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Full {
+    /// This laptop's quota is used up; the hub itself has room.
+    pub is_quota: bool,
+    /// Bytes of sealed sets that are not upstream: of all laptops, or, where the quota is used up, of this one.
+    pub waiting_bytes: u64,
+    /// When the oldest of these was sealed, by the hub's wall clock, nanoseconds since 1970. `None`: there are none.
+    pub waiting_since_ns: Option<i64>,
+    /// There is an upstream that these wait for.
+    pub has_upstream: bool,
+}
+
+impl Full {
+    /// One line for a person, given how they write sizes and times.
+    #[must_use]
+    pub fn in_words(&self, size: impl Fn(u64) -> String, time: impl Fn(i64) -> String) -> String {
+        let what = if self.is_quota {
+            "this laptop's quota on the hub is used up"
+        } else {
+            "the hub is full"
+        };
+        let waiting = size(self.waiting_bytes);
+        match (self.waiting_since_ns.map(time), self.has_upstream) {
+            (None, _) => format!("{what}, and nothing there waits for the upstream"),
+            (Some(_), false) => format!("{what}: {waiting} wait there, and no upstream is set"),
+            (Some(since), true) => {
+                format!("{what}: {waiting} have waited for the upstream since {since}")
+            }
+        }
+    }
+
+    /// What the person can do about it.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match (self.waiting_since_ns, self.has_upstream) {
+            (None, _) => "Give the hub's disk room, or raise `spool_max` or `quota` in its settings.",
+            (Some(_), false) => "Set one on the hub: `berthctl upstream set URL`.",
+            (Some(_), true) => {
+                "Nothing is lost: backups go on by themselves once the upstream has them; `berthctl status` on the hub \
+                 says what that waits for."
+            }
+        }
+    }
+}
 
 /// Why a hub ends a visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

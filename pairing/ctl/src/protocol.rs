@@ -210,6 +210,12 @@ pub struct HubStatus {
     pub sets_waiting: u64,
     /// Bytes of them.
     pub bytes_waiting: u64,
+    /// Bytes that laptops' backups take up.
+    #[serde(default)]
+    pub bytes_used: u64,
+    /// The most that they may, besides what the disk has.
+    #[serde(default)]
+    pub bytes_used_max: Option<u64>,
     /// Free room for the spool, its reserve counted.
     pub bytes_free: u64,
     /// What needs somebody's attention, one line each.

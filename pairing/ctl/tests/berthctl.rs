@@ -257,6 +257,7 @@ fn an_upstream_that_takes_nothing_is_told_with_since_when_why_and_when_it_is_tri
             "laptops": 2, "visits": [], "upstream": "/srv/backup", "forward": "auto", "forwards_at": null,
             "forward_bytes_per_second": 2_000_000,
             "forwarding": ["x"], "sets_waiting": 9, "bytes_waiting": 3_200_000_000_u64, "bytes_free": 1_000_000_000,
+            "bytes_used": 4_000_000_000_u64, "bytes_used_max": 5_000_000_000_u64,
             "outage": {
                 "since": "2026-11-16T12:00:00Z", "tries": 500, "why": "refused", "next_try_at": next_try_at,
             },
@@ -270,6 +271,7 @@ fn an_upstream_that_takes_nothing_is_told_with_since_when_why_and_when_it_is_tri
     let said = ask(json!("2026-11-23T13:00:00Z"), &["status"]);
     for words in [
         "9 sets wait to be forwarded, 3.2 GB",
+        "4.0 GB of at most 5.0 GB used, 1.0 GB free on the disk",
         "(auto, at most 2.0 MB/s)",
         "nothing since ",
         " 16 Nov ",

@@ -120,6 +120,7 @@ fn run(mut config: Config) -> Result<()> {
         disk,
         &mut problems,
     )?);
+    spool.set_has_upstream(destination.folder().is_some());
     prepare(&destination, &spool);
     let socket = Socket::open(&config.state)?;
     let mut radio = radio::open(&config.radio, &config.name, config.listen, &config.state)?;

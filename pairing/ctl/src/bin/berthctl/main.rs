@@ -280,7 +280,16 @@ fn status(status: &HubStatus) {
         1 => format!("1 set waits to be forwarded, {}", size(status.bytes_waiting)),
         sets => format!("{sets} sets wait to be forwarded, {}", size(status.bytes_waiting)),
     };
-    say(&format!("Sets       {waiting}; {} free", size(status.bytes_free)));
+    say(&format!("Sets       {waiting}"));
+    let most = status
+        .bytes_used_max
+        .map(|max| format!(" of at most {}", size(max)));
+    say(&format!(
+        "Spool      {}{} used, {} free on the disk",
+        size(status.bytes_used),
+        most.unwrap_or_default(),
+        size(status.bytes_free)
+    ));
     let upstream = status.upstream.as_deref().unwrap_or("none");
     let rate = status
         .forward_bytes_per_second

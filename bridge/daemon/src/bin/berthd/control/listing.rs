@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use berth_bridge::{Forward, RESERVE_SIZE_BYTES, SetRecord};
+use berth_bridge::{Forward, LaptopId, SetRecord};
 use berth_ctl::{Device, HubStatus, SetItem, SetRow, Standing, Visiting};
 use berth_daemon::{ForwardFailure, Opening, Outage};
-use berth_wire::SetKind;
+use berth_wire::{Full, SetKind};
+use bytesize::ByteSize;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::Control;
 use crate::clock::{lasted, wall_ns};
@@ -65,7 +67,7 @@ impl Control {
         };
         let mut problems = self.problems.clone();
         let bytes_free = self.destination.disk().free_bytes()?;
-        problems.extend(too_full(bytes_free));
+        problems.extend(self.full(&known)?);
         if let Some(outage) = &forwarding.outage {
             let lasts = lasted(outage.lasts);
             problems.push(format!(
@@ -115,20 +117,38 @@ impl Control {
             forwarding: forwarding.under_way.into_iter().filter_map(name).collect(),
             sets_waiting,
             bytes_waiting,
+            bytes_used: self.spool.used_bytes(),
+            bytes_used_max: self.config.limits.spool_bytes_max,
             bytes_free,
             problems,
         })
     }
+
+    /// Who is refused for want of room, as they are told.
+    fn full(&self, known: &[Known]) -> Result<Vec<String>> {
+        let zone = &self.config.time_zone;
+        // One that has never been here uses nothing of its quota: it is refused only where everybody is.
+        let nobody = LaptopId([0; 32]);
+        if let Some(full) = self.spool.full(&nobody)? {
+            return Ok(vec![in_words(&full, zone)]);
+        }
+        let mut problems = Vec::new();
+        for one in known.iter().filter(|one| !one.is_revoked) {
+            if let Some(full) = self.spool.full(&one.id)? {
+                problems.push(format!("{}: {}", one.name, in_words(&full, zone)));
+            }
+        }
+        Ok(problems)
+    }
 }
 
-/// What the hub keeps free, it keeps to seal sets that are cut: laptops are refused before that.
-fn too_full(bytes_free: u64) -> Option<String> {
-    (bytes_free <= RESERVE_SIZE_BYTES).then(|| {
-        format!(
-            "the disk is full for laptops: more than {} MB must be free, give it room",
-            RESERVE_SIZE_BYTES / 1_000_000
-        )
-    })
+fn in_words(full: &Full, zone: &TimeZone) -> String {
+    let size = |bytes| ByteSize(bytes).display().si().to_string();
+    let time = |at_ns| {
+        let at = timestamp(at_ns).map(|at| at.to_zoned(zone.clone()));
+        at.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
+    };
+    format!("{}. {}", full.in_words(size, time), full.advice())
 }
 
 /// Outside of the upstream's hours it is not tried before they begin.
@@ -181,8 +201,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_on_which_laptops_are_refused_is_a_problem() {
-        assert_eq!(too_full(RESERVE_SIZE_BYTES + 1), None);
-        assert!(too_full(RESERVE_SIZE_BYTES).is_some());
+    fn what_a_full_hub_waits_for_is_a_problem_in_one_line() {
+        let full = Full {
+            is_quota: false,
+            waiting_bytes: 12_000_000_000,
+            waiting_since_ns: Some(1_700_000_000_000_000_000),
+            has_upstream: true,
+        };
+        let said = in_words(&full, &TimeZone::UTC);
+        let begins = "the hub is full: 12.0 GB have waited for the upstream since 2023-11-14 22:13. ";
+        assert!(said.starts_with(begins), "{said}");
     }
 }
