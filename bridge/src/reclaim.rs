@@ -87,12 +87,21 @@ impl Spool {
     /// In the order in which they go.
     fn candidates(&self) -> Result<Vec<Candidate>, StoreError> {
         let mut candidates = Vec::new();
+        let Some(since_ns) = self.upstream_since_ns() else {
+            return Ok(candidates);
+        };
         for laptop in self.laptops()? {
             let records = self.sets(&laptop)?;
             let newest = newest_complete(&records);
-            for record in &records {
+            // With a set all those before it were seen at the same upstream.
+            let mut is_at_this_upstream = false;
+            for record in records.iter().rev() {
                 let Some(sealed) = record.sealed() else { continue };
-                if matches!(&sealed.forward, Forward::Done { reclaimed, .. } if !reclaimed.is_all) {
+                let Forward::Done { at_ns, reclaimed, .. } = &sealed.forward else {
+                    continue;
+                };
+                is_at_this_upstream |= *at_ns >= since_ns;
+                if is_at_this_upstream && !reclaimed.is_all {
                     candidates.push(Candidate {
                         laptop,
                         seq: record.seq,

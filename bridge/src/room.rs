@@ -26,7 +26,7 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     limits: Limits,
-    has_upstream: bool,
+    upstream_since_ns: Option<i64>,
     used_bytes: BTreeMap<LaptopId, u64>,
 }
 
@@ -45,9 +45,14 @@ impl Spool {
         self.room().limits = limits;
     }
 
-    /// Whether there is an upstream: what a full hub tells laptops that it waits for. There is none until this says so.
-    pub fn set_has_upstream(&self, has_upstream: bool) {
-        self.room().has_upstream = has_upstream;
+    /// Since when the upstream is the one that it is, by the hub's wall clock, nanoseconds since 1970; `None`, until this
+    /// is called too: there is none. What only another one has confirmed is never removed.
+    pub fn set_upstream_since(&self, since_ns: Option<i64>) {
+        self.room().upstream_since_ns = since_ns;
+    }
+
+    pub(crate) fn upstream_since_ns(&self) -> Option<i64> {
+        self.room().upstream_since_ns
     }
 
     /// What the hub waits for, if it takes no set of this laptop now.
@@ -70,7 +75,7 @@ impl Spool {
             is_quota,
             waiting_bytes: 0,
             waiting_since_ns: None,
-            has_upstream: self.room().has_upstream,
+            has_upstream: self.upstream_since_ns().is_some(),
         };
         for one in self.laptops()? {
             if is_quota && one != *laptop {

@@ -199,6 +199,7 @@ fn what_the_hub_has_only_upstream_is_said_to_be_so_and_a_full_hub_is_read_from()
     assert_same(&files, &within(&into, &files), Owners::of_this_user());
     fs::remove_dir_all(&into).unwrap();
     // As the next visit begins all packs go: it is a full hub's.
+    pair.spool().set_upstream_since(Some(0));
     pair.spool().set_limits(Limits {
         spool_bytes_max: Some(1),
         laptop_bytes_max: None,

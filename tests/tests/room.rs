@@ -14,6 +14,7 @@ const HARDLY_ANYTHING_BYTES: u64 = 3_000;
 /// Room that is left below the bound of the spool.
 fn leave_room(world: &World, bytes: u64) {
     let spool = world.hub.running.as_ref().unwrap().spool();
+    spool.set_upstream_since(Some(0));
     spool.set_limits(Limits {
         spool_bytes_max: Some(spool.used_bytes() + bytes),
         laptop_bytes_max: None,

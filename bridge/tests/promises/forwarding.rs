@@ -59,7 +59,7 @@ impl Memory {
         Ok(fails)
     }
 
-    fn packs(&self) -> usize {
+    pub(crate) fn packs(&self) -> usize {
         self.objects
             .keys()
             .filter(|(kind, _)| *kind == ObjectKind::Pack)

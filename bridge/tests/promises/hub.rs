@@ -66,6 +66,7 @@ impl Hub {
         self.opened = Some(opened);
         let identity = Arc::clone(&self.identity);
         let (spool, repairs) = Spool::open(Arc::new(self.disk.clone()), journal, identity, self.now_ns)?;
+        spool.set_upstream_since(Some(0));
         self.spool = Some(spool);
         self.repairs = repairs;
         Ok(())

@@ -200,6 +200,26 @@ fn the_newest_complete_set_of_each_laptop_goes_last() {
 }
 
 #[test]
+fn what_only_an_upstream_before_has_confirmed_stays_until_this_one_has_it() {
+    let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
+    two_of_three(&hub, &mut laptop, &mut Memory::default());
+    let before = left(&hub, &laptop);
+    leave_room(&hub, 0);
+    for since_ns in [None, Some(NOW_NS + 1)] {
+        hub.spool().set_upstream_since(since_ns);
+        hub.spool().make_room(&laptop.id, ALL).unwrap();
+        assert_eq!(left(&hub, &laptop), before);
+    }
+    // The next set brings those before it to the other upstream.
+    let mut other = Memory::default();
+    let mut forwarder = Forwarder::new(hub.spool().clone(), laptop.id);
+    while forwarder.step(&mut other, NOW_NS + 1).unwrap() != Progress::Idle {}
+    assert_eq!(other.packs(), before.iter().sum::<usize>());
+    hub.spool().make_room(&laptop.id, ALL).unwrap();
+    assert_eq!(left(&hub, &laptop), [0; 3]);
+}
+
+#[test]
 fn to_make_room_twice_is_to_make_it_once() {
     let (mut hub, mut laptop) = (Hub::new(), Laptop::new(1));
     two_of_three(&hub, &mut laptop, &mut Memory::default());
@@ -546,7 +566,7 @@ fn a_full_hub_says_what_it_waits_for_before_anything_is_sent_and_takes_sets_agai
     let waiting = hub.spool().sets(&laptop.id).unwrap()[2].sealed().unwrap().bytes;
     // Nobody who only reads is refused, nor is one that does not understand let in.
     for has_upstream in [false, true] {
-        hub.spool().set_has_upstream(has_upstream);
+        hub.spool().set_upstream_since(has_upstream.then_some(0));
         let (room, full, reclaimed) = welcome(&hub, &laptop);
         let expected = Full {
             is_quota: false,
@@ -554,7 +574,7 @@ fn a_full_hub_says_what_it_waits_for_before_anything_is_sent_and_takes_sets_agai
             waiting_since_ns: Some(NOW_NS),
             has_upstream,
         };
-        assert_eq!((full, reclaimed), (Some(expected), true));
+        assert_eq!((full, reclaimed), (Some(expected), has_upstream));
         assert!(room < ROOM_SIZE_BYTES_MIN);
         assert_eq!(hub.spool().full(&laptop.id).unwrap(), Some(expected));
         let mut visit = laptop.visit(&hub);

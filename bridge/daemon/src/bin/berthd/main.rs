@@ -10,6 +10,7 @@ mod control;
 mod radio;
 mod roll;
 mod service;
+mod since;
 mod size;
 mod state;
 mod upstream;
@@ -120,7 +121,7 @@ fn run(mut config: Config) -> Result<()> {
         disk,
         &mut problems,
     )?);
-    spool.set_has_upstream(destination.folder().is_some());
+    tell_upstream(&destination, &spool);
     prepare(&destination, &spool);
     let socket = Socket::open(&config.state)?;
     let mut radio = radio::open(&config.radio, &config.name, config.listen, &config.state)?;
@@ -205,6 +206,22 @@ fn run(mut config: Config) -> Result<()> {
     }
     info!("stopped");
     Ok(())
+}
+
+/// Tells the spool which sets are at the upstream that is used now.
+pub(crate) fn tell_upstream(destination: &Destination, spool: &Spool) {
+    let since_ns = destination.folder().map(|folder| {
+        let since_ns = since::upstream_since(destination.disk(), &folder.to_string_lossy(), wall_ns());
+        since_ns.unwrap_or_else(|error| {
+            let error = format!("{error:#}");
+            warn!(
+                error,
+                "nothing that was forwarded before now is removed to make room"
+            );
+            wall_ns()
+        })
+    });
+    spool.set_upstream_since(since_ns);
 }
 
 /// Makes the folder of a new upstream. One that was used before and is missing now is not made again: its disk is not

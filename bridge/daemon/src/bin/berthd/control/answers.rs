@@ -58,7 +58,7 @@ impl Control {
             Request::SetUpstream { url } => {
                 let folder = self.destination.set(url)?;
                 info!("the upstream was set");
-                self.spool.set_has_upstream(true);
+                crate::tell_upstream(&self.destination, &self.spool);
                 self.forwarding.anew();
                 let given = self.destination.given();
                 Ok(peer.say(UpstreamSet {
