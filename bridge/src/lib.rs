@@ -34,7 +34,7 @@ pub use folder::FolderUpstream;
 pub use forward::{ForwardError, Forwarder, Progress};
 pub use journal::{Journal, JournalError, OnSynced, Opened};
 pub use locks::{LOCK_AGE_MAX_NS, LOCK_RETRY_NS};
-pub use names::LaptopId;
+pub use names::{LaptopId, repository_path};
 pub use op::{Checkpoint, StoreDone, StoreError, StoreOp};
 pub use receiver::{
     ASKED_MAX, Effect, Input, PACK_HEADER_SIZE_BYTES_MAX, Receiver, SMALL_OBJECT_SIZE_BYTES_MAX,

@@ -128,7 +128,8 @@ impl Folders {
 
 /// Where an object lies in a repository (restic's layout). A `Page` has no place there and is put beside `config`
 /// under its id, which nothing does.
-pub(crate) fn repository_path(kind: ObjectKind, id: &Id) -> String {
+#[must_use]
+pub fn repository_path(kind: ObjectKind, id: &Id) -> String {
     match kind {
         ObjectKind::Pack => {
             let hex = id.to_string();

@@ -54,6 +54,7 @@ pub struct Restic {
     repository: PathBuf,
     password_file: PathBuf,
     cache: Option<PathBuf>,
+    environment: Vec<(String, String)>,
 }
 
 impl Restic {
@@ -64,6 +65,23 @@ impl Restic {
             repository: repository.into(),
             password_file: password_file.into(),
             cache: None,
+            environment: Vec::new(),
+        }
+    }
+
+    /// The same with a variable of the environment: what a repository far away asks for.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same repository under another name: the URL of its server.
+    #[must_use]
+    pub fn at(self, repository: impl Into<PathBuf>) -> Self {
+        Self {
+            repository: repository.into(),
+            ..self
         }
     }
 
@@ -145,6 +163,7 @@ impl Restic {
             Some(folder) => restic.arg("--cache-dir").arg(folder),
             None => restic.arg("--no-cache"),
         };
+        restic.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let output = restic
             .arg("--repo")
             .arg(&self.repository)

@@ -1,6 +1,7 @@
 //! An office of real processes: one air, one hub, one upstream, laptops.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,8 @@ pub struct Office {
     hub: Option<Process>,
     air: Option<Process>,
     ready: Receiver<()>,
+    /// Where the hub forwards to; else a folder in here.
+    upstream: Option<String>,
     folder: tempfile::TempDir,
 }
 
@@ -59,8 +62,22 @@ impl Office {
             hub: None,
             air: None,
             ready,
+            upstream: None,
             folder,
         }
+    }
+
+    /// The hub forwards to a server from its next start on, with a credentials file of this text.
+    pub fn forward_to(&mut self, url: &str, credentials: &str) {
+        self.upstream = Some(url.to_owned());
+        let path = self.path().join("credentials.toml");
+        fs::write(&path, credentials).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(
+            self.path().join("berthd.toml"),
+            format!("credentials = {path:?}\n"),
+        )
+        .unwrap();
     }
 
     /// Below it lies everything.
@@ -121,10 +138,17 @@ impl Office {
             .arg("--state")
             .arg(self.hub_state())
             .arg("--upstream")
-            .arg(self.upstream())
+            .arg(
+                self.upstream
+                    .as_ref()
+                    .map_or_else(|| self.upstream(), PathBuf::from),
+            )
             .args(["--name", "hub"])
             .args(self.radio())
             .args(arguments);
+        if self.upstream.is_some() {
+            command.arg("--config").arg(self.path().join("berthd.toml"));
+        }
         command
     }
 

@@ -18,7 +18,8 @@ use crate::args::Args;
 use crate::size::{Rate, Size};
 
 /// Keys of the file; see `berthd.example.toml`.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
+    "credentials",
     "forward",
     "forward_rate",
     "listen",
@@ -46,6 +47,7 @@ struct File {
     radio: Option<String>,
     listen: Option<SocketAddr>,
     upstream: Option<String>,
+    credentials: Option<PathBuf>,
     #[serde(default)]
     forward: When,
     forward_rate: Option<Rate>,
@@ -137,6 +139,7 @@ pub(crate) struct Config {
     pub(crate) radio: RadioSpec,
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) upstream: Option<String>,
+    credentials: Option<PathBuf>,
     pub(crate) forward: When,
     pub(crate) forward_rate: Option<Rate>,
     pub(crate) time_zone: TimeZone,
@@ -163,6 +166,7 @@ impl Config {
             radio: radio(args.radio.as_deref().or(file.radio.as_deref()))?,
             listen: args.listen.or(file.listen),
             upstream: args.upstream.clone().or(file.upstream),
+            credentials: file.credentials,
             forward: file.forward,
             forward_rate: file.forward_rate,
             time_zone: match file.time_zone.as_deref() {
@@ -184,6 +188,14 @@ impl Config {
                 Level::Trace => LevelFilter::TRACE,
             },
         })
+    }
+}
+
+impl Config {
+    /// The file of the upstream's credentials, which may not be there.
+    pub(crate) fn credentials(&self) -> PathBuf {
+        let beside_the_state = || self.state.join("credentials.toml");
+        self.credentials.clone().unwrap_or_else(beside_the_state)
     }
 }
 
@@ -243,8 +255,8 @@ mod tests {
         );
         assert_eq!(
             error("colour = 1\n"),
-            "there is no key \"colour\": there are forward, forward_rate, listen, log, name, quota, radio, spool_max, \
-             state, time_zone, upstream"
+            "there is no key \"colour\": there are credentials, forward, forward_rate, listen, log, name, quota, radio, \
+             spool_max, state, time_zone, upstream"
         );
     }
 

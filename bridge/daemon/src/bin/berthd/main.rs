@@ -31,6 +31,7 @@ use berth_net::{RadioSpec, endpoints};
 use berth_pairing::fast_aes;
 use berth_radio::Radio;
 use berth_session::HubSetup;
+use berth_upstream::UpstreamUrl;
 use clap::Parser;
 use rand_core::OsRng;
 use sd_notify::NotifyState;
@@ -116,11 +117,8 @@ fn run(mut config: Config) -> Result<()> {
         lock: _lock,
     } = State::open(&config.state)?;
     spool.set_limits(config.limits);
-    let destination = Arc::new(Destination::open(
-        config.upstream.as_deref(),
-        disk,
-        &mut problems,
-    )?);
+    let key = identity.device();
+    let destination = Arc::new(Destination::open(&config, key.0, disk, &mut problems)?);
     tell_upstream(&destination, &spool);
     prepare(&destination, &spool);
     let socket = Socket::open(&config.state)?;
@@ -131,7 +129,6 @@ fn run(mut config: Config) -> Result<()> {
     let is_shared = matches!(config.radio, RadioSpec::Air(_));
     let for_laptops = address.filter(|address| is_shared || !address.ip().is_loopback());
     let wall: Clock = Arc::new(wall_ns);
-    let key = identity.device();
     config.forward = config.forward.of(config.time_zone.clone(), key.0);
     let parts = HubParts {
         setup: HubSetup {
@@ -148,7 +145,7 @@ fn run(mut config: Config) -> Result<()> {
     let hub = Hub::new(radio.now(), wall_ns(), parts, &mut begun)
         .map_err(|error| in_one_line(&error, error.advice()))?;
     let (orders, inbox) = berth_daemon::orders(radio.waker());
-    let forwarding = Arc::new(start_forwarding(&config, &spool, &destination, &orders, key.0));
+    let forwarding = Arc::new(start_forwarding(&config, &spool, &destination, &orders));
     let window = Window::default();
     let name = config.name.clone();
     let control = Control {
@@ -210,8 +207,8 @@ fn run(mut config: Config) -> Result<()> {
 
 /// Tells the spool which sets are at the upstream that is used now.
 pub(crate) fn tell_upstream(destination: &Destination, spool: &Spool) {
-    let since_ns = destination.folder().map(|folder| {
-        let since_ns = since::upstream_since(destination.disk(), &folder.to_string_lossy(), wall_ns());
+    let since_ns = destination.url().map(|url| {
+        let since_ns = since::upstream_since(destination.disk(), &url.to_string(), wall_ns());
         since_ns.unwrap_or_else(|error| {
             let error = format!("{error:#}");
             warn!(
@@ -227,7 +224,9 @@ pub(crate) fn tell_upstream(destination: &Destination, spool: &Spool) {
 /// Makes the folder of a new upstream. One that was used before and is missing now is not made again: its disk is not
 /// mounted.
 fn prepare(destination: &Destination, spool: &Spool) {
-    let Some(given) = destination.given() else { return };
+    let Some(UpstreamUrl::Folder(given)) = destination.given() else {
+        return;
+    };
     let was_used = |record: &SetRecord| {
         let forward = record.sealed().map(|sealed| &sealed.forward);
         forward.is_some_and(|forward| !matches!(forward, Forward::Waiting))
@@ -257,14 +256,11 @@ fn start_forwarding(
     spool: &Arc<Spool>,
     destination: &Arc<Destination>,
     orders: &Orders,
-    hub: [u8; 32],
 ) -> Forwarding {
     let (destination, orders, repositories) = (Arc::clone(destination), orders.clone(), Arc::clone(spool));
     let parts = ForwardingParts {
         spool: Arc::clone(spool),
-        open: Box::new(move |laptop| {
-            upstream::repository(&destination, &repositories, &orders, &hub, laptop)
-        }),
+        open: Box::new(move |laptop| upstream::repository(&destination, &repositories, &orders, laptop)),
         now: Arc::new(monotonic),
         rng: Box::new(OsRng),
         wall_ns: Arc::new(wall_ns),

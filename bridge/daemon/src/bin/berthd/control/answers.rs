@@ -56,14 +56,14 @@ impl Control {
             Request::Forward { laptop } => self.forward(laptop.as_deref(), peer),
             Request::Verify => self.verify(peer),
             Request::SetUpstream { url } => {
-                let folder = self.destination.set(url)?;
+                let upstream = self.destination.set(url)?.to_string();
                 info!("the upstream was set");
                 crate::tell_upstream(&self.destination, &self.spool);
                 self.forwarding.anew();
                 let given = self.destination.given();
                 Ok(peer.say(UpstreamSet {
-                    upstream: folder.display().to_string(),
-                    overridden_by: given.map(|folder| folder.display().to_string()),
+                    upstream,
+                    overridden_by: given.map(ToString::to_string),
                 })?)
             }
         }
@@ -122,8 +122,8 @@ impl Control {
     fn forward(&self, laptop: Option<&str>, peer: &mut Peer) -> Result<()> {
         let known = self.known()?;
         let laptop = laptop.map(|laptop| meant(&known, laptop)).transpose()?;
-        if self.destination.folder().is_none() {
-            bail!("no upstream is set: run `berthctl upstream set FOLDER`");
+        if self.destination.url().is_none() {
+            bail!("no upstream is set: run `berthctl upstream set URL`");
         }
         let news = self.forwarding.now(laptop.map(|one| one.id));
         let mut shown = ForwardEvent::Progress {

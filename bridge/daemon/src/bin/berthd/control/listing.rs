@@ -88,9 +88,9 @@ impl Control {
             },
             When::Auto | When::Manual => None,
         };
-        let upstream = self.destination.folder();
+        let upstream = self.destination.url();
         if upstream.is_none() {
-            problems.push("no upstream is set: run `berthctl upstream set FOLDER`".to_owned());
+            problems.push("no upstream is set: run `berthctl upstream set URL`".to_owned());
         }
         let is_visiting = known.iter().filter(|one| one.is_visiting);
         Ok(HubStatus {
@@ -107,7 +107,7 @@ impl Control {
                     key: one.id.hex(),
                 })
                 .collect(),
-            upstream: upstream.map(|folder| folder.display().to_string()),
+            upstream: upstream.map(|url| url.to_string()),
             forward: self.config.forward.to_string(),
             forwards_at,
             forward_bytes_per_second: self.config.forward_rate.map(|rate| rate.0.get()),

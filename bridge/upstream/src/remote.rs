@@ -1,0 +1,198 @@
+//! An upstream out of a [`Storage`]: deadlines, retries, and whole objects in memory.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_bridge::{Lock, SMALL_OBJECT_SIZE_BYTES_MAX, Upstream, UpstreamError, size_bytes_max};
+use berth_repository::Id;
+use berth_wire::ObjectKind;
+use bytes::Bytes;
+use rand_core::{OsRng, RngCore};
+use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use crate::storage::{Found, LOCKS, Storage, folder_of, path_of};
+
+/// Longest time that a call may take which moves next to nothing; listings of 100,000s of files too.
+const CALL_MAX: Duration = Duration::from_secs(120);
+
+/// The slowest connection with which an object is waited for.
+const BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+
+/// Times that what may be a whim of the network is tried.
+const TRIES: u32 = 4;
+
+/// Wait after the first failure, doubled with each more; up to as much again is added, so that hubs that failed together
+/// do not come back together.
+const RETRY_WAIT_MS: u64 = 500;
+
+/// A repository on some [`Storage`]. Holds one object in memory while it is written: 32 MiB at most.
+pub(crate) struct Remote<S> {
+    runtime: Arc<Runtime>,
+    storage: S,
+    tries: u32,
+    is_prepared: bool,
+}
+
+impl<S: Storage> Remote<S> {
+    pub(crate) const fn new(runtime: Arc<Runtime>, storage: S) -> Self {
+        Self {
+            runtime,
+            storage,
+            tries: TRIES,
+            is_prepared: false,
+        }
+    }
+
+    pub(crate) fn read(&self, path: &str) -> Result<Option<Bytes>, UpstreamError> {
+        let size_bytes_max = SMALL_OBJECT_SIZE_BYTES_MAX;
+        self.wait("reading a file", size_bytes_max, async || {
+            self.storage.read(path, size_bytes_max).await
+        })
+    }
+
+    /// Writes a file, reads it back and removes it. Somebody waits for it: nothing is tried twice.
+    pub(crate) fn probe(mut self, path: &str, text: &'static [u8]) -> Result<(), UpstreamError> {
+        self.tries = 1;
+        let bytes = Bytes::from_static(text);
+        self.wait("writing a file to try it", 0, async || {
+            self.storage.write(path, bytes.clone()).await
+        })?;
+        let read = self.read(path);
+        self.wait("removing the file that was written to try it", 0, async || {
+            self.storage.remove(path).await
+        })?;
+        if read? == Some(bytes) {
+            return Ok(());
+        }
+        let other = io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it gives back other bytes than were written",
+        );
+        Err(UpstreamError::doing(
+            "reading back a file that was written to try it",
+        )(other))
+    }
+
+    fn wait<T>(
+        &self,
+        doing: &'static str,
+        size_bytes: u64,
+        act: impl AsyncFn() -> io::Result<T>,
+    ) -> Result<T, UpstreamError> {
+        let longest = CALL_MAX + Duration::from_secs(size_bytes / BYTES_PER_SECOND_MIN);
+        let tried = self.runtime.block_on(async {
+            let mut tries = 1;
+            loop {
+                let done = timeout(longest, act()).await;
+                let error = match done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                    Ok(done) => return Ok(done),
+                    Err(error) => error,
+                };
+                if tries == self.tries || !may_be_a_whim(error.kind()) {
+                    return Err(error);
+                }
+                debug!(doing, %error, "trying again");
+                let wait_ms = RETRY_WAIT_MS << tries;
+                sleep(Duration::from_millis(wait_ms + OsRng.next_u64() % wait_ms)).await;
+                tries += 1;
+            }
+        });
+        tried.map_err(UpstreamError::doing(doing))
+    }
+
+    fn list_names(&self, folder: &'static str) -> Result<Vec<Found>, UpstreamError> {
+        self.wait("listing objects", 0, async || {
+            let mut all = Vec::new();
+            self.storage.list(folder, &mut |found| all.push(found)).await?;
+            Ok(all)
+        })
+    }
+}
+
+/// Gone by itself, perhaps. What a server refuses it refuses again.
+const fn may_be_a_whim(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind;
+    matches!(
+        kind,
+        ErrorKind::TimedOut
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::ResourceBusy
+    )
+}
+
+impl<S: Storage> Upstream for Remote<S> {
+    fn prepare(&mut self) -> Result<(), UpstreamError> {
+        if !self.is_prepared {
+            self.wait("making the folders", 0, async || self.storage.prepare().await)?;
+            self.is_prepared = true;
+        }
+        Ok(())
+    }
+
+    fn config(&mut self) -> Result<Option<Vec<u8>>, UpstreamError> {
+        Ok(self.read("config")?.map(Vec::from))
+    }
+
+    fn list(&mut self, kind: ObjectKind, each: &mut dyn FnMut(Id, u64)) -> Result<(), UpstreamError> {
+        let Some(folder) = folder_of(kind) else {
+            return Ok(());
+        };
+        for found in self.list_names(folder)? {
+            if let Some(id) = Id::from_hex(&found.name) {
+                each(id, found.size_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn locks(&mut self) -> Result<Vec<Lock>, UpstreamError> {
+        let locks = self.list_names(LOCKS)?.into_iter().map(|found| Lock {
+            name: found.name,
+            // Unknown: as old as the time since when it is known, which is what a lock from the future is.
+            changed_at_ns: found.changed_at_ns.unwrap_or(i64::MAX),
+        });
+        Ok(locks.collect())
+    }
+
+    fn write(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        length: u64,
+        bytes: &mut dyn Read,
+    ) -> Result<(), UpstreamError> {
+        let doing = UpstreamError::doing;
+        if length > size_bytes_max(kind) {
+            return Err(doing("reading an object")(io::ErrorKind::FileTooLarge.into()));
+        }
+        let mut whole = Vec::new();
+        bytes
+            .take(length + 1)
+            .read_to_end(&mut whole)
+            .map_err(doing("reading an object"))?;
+        if whole.len() as u64 != length {
+            return Err(doing("reading an object")(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let (path, whole) = (path_of(kind, id), Bytes::from(whole));
+        self.wait("writing an object", length, async || {
+            self.storage.write(&path, whole.clone()).await
+        })
+    }
+
+    fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {
+        if !S::IS_READ_BACK {
+            return Ok(None);
+        }
+        let (path, size_bytes_max) = (path_of(kind, id), size_bytes_max(kind));
+        let read = self.wait("reading an object back", size_bytes_max, async || {
+            self.storage.read(&path, size_bytes_max).await
+        })?;
+        Ok(read.map(|bytes| Id::of(&bytes)))
+    }
+}

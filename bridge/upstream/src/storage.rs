@@ -1,0 +1,69 @@
+//! What a place far away is asked for.
+
+use std::io;
+
+use berth_bridge::repository_path;
+use berth_repository::Id;
+use berth_wire::ObjectKind;
+use bytes::Bytes;
+
+/// restic's folders, as they are listed.
+pub(crate) const DATA: &str = "data";
+pub(crate) const LOCKS: &str = "locks";
+
+/// What a listing tells of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Without its folder.
+    pub(crate) name: String,
+    pub(crate) size_bytes: u64,
+    /// By the storage's clock, nanoseconds since 1970, where it says so.
+    pub(crate) changed_at_ns: Option<i64>,
+}
+
+/// Takes what is found. Listings may have 100,000s of entries.
+pub(crate) type Each<'a> = &'a mut (dyn FnMut(Found) + Send);
+
+/// Files of one repository, by their path below it. What one call leaves undone when it is dropped the next one can do.
+pub(crate) trait Storage: Send {
+    /// Whether a file is read back after it was written, as nothing else proves that it is there as it should be.
+    const IS_READ_BACK: bool;
+
+    /// Makes restic's folders, where there are folders.
+    async fn prepare(&self) -> io::Result<()>;
+
+    /// The files in a folder; those of [`DATA`] lie one deeper. None where there is no such folder.
+    async fn list(&self, folder: &'static str, each: Each<'_>) -> io::Result<()>;
+
+    /// A whole file of at most `size_bytes_max`, if it is there.
+    async fn read(&self, path: &str, size_bytes_max: u64) -> io::Result<Option<Bytes>>;
+
+    /// Writes a whole file, or nothing. Where the name is taken either may be there then.
+    async fn write(&self, path: &str, bytes: Bytes) -> io::Result<()>;
+
+    /// Removes a file that may not be there.
+    async fn remove(&self, path: &str) -> io::Result<()>;
+}
+
+/// The folder whose files are objects of a kind.
+pub(crate) const fn folder_of(kind: ObjectKind) -> Option<&'static str> {
+    match kind {
+        ObjectKind::Pack => Some(DATA),
+        ObjectKind::Index => Some("index"),
+        ObjectKind::Snapshot => Some("snapshots"),
+        ObjectKind::Key => Some("keys"),
+        ObjectKind::Config | ObjectKind::Page => None,
+    }
+}
+
+/// The path of an object.
+pub(crate) fn path_of(kind: ObjectKind, id: &Id) -> String {
+    repository_path(kind, id)
+}
+
+pub(crate) fn too_large() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the file there is larger than any of restic's",
+    )
+}
