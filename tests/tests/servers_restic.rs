@@ -4,126 +4,16 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use berth_tests::compare::{Owners, assert_same};
 use berth_tests::corpus;
+use berth_tests::programs::servers::{S3_KEYS, moto, rclone, s3_credentials, sshd};
 use berth_tests::programs::{Laptop, Office};
 use berth_tests::restic::Restic;
 
 /// Some packs.
 const BYTES: u64 = 40_000_000;
-
-const S3_KEYS: [(&str, &str); 2] = [
-    ("AWS_ACCESS_KEY_ID", "berth"),
-    ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test"),
-];
-
-/// A server, until it is dropped.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Server {
-    /// Starts one that says on its standard error where it listens: what stands after `before`, up to the next space.
-    fn start(mut command: Command, before: &str) -> (Self, String) {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}: `./check` installs it"));
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let server = Self(child);
-        let mut said = Vec::new();
-        let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let address = line
-                .split_once(before)
-                .map(|(_, rest)| rest.split_whitespace().next().unwrap().to_owned());
-            said.push(line);
-            address
-        });
-        // A full pipe would stop it.
-        std::thread::spawn(move || lines.for_each(drop));
-        (
-            server,
-            address.unwrap_or_else(|| panic!("{command:?} did not start: {said:#?}")),
-        )
-    }
-}
-
-fn rclone(kind: &str, options: &[&str], folder: &Path) -> (Server, String) {
-    fs::create_dir_all(folder).unwrap();
-    let mut command = Command::new("rclone");
-    command.args(["serve", kind, "--addr", "127.0.0.1:0", "--config", "/dev/null"]);
-    command.args(options).arg(folder);
-    Server::start(command, " on ")
-}
-
-fn moto() -> (Server, String) {
-    let program = std::env::var_os("MOTO_SERVER").unwrap_or_else(|| "moto_server".into());
-    let mut command = Command::new(program);
-    command.args(["-H", "127.0.0.1", "-p", "0"]);
-    let (server, address) = Server::start(command, "Running on ");
-    let mut stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).unwrap();
-    let request = "PUT /berth HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    (server, address)
-}
-
-/// An SSH server with keys of its own; the credentials that lead to it.
-fn sshd(place: &Path) -> (Server, String, String) {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let key = |name: &str| {
-        let path = place.join(name);
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(&path)
-            .status();
-        assert!(made.unwrap().success());
-        path
-    };
-    let (host, user) = (key("host"), key("user"));
-    let public = |path: &Path| fs::read_to_string(path.with_extension("pub")).unwrap();
-    let authorized = place.join("authorized");
-    fs::write(&authorized, public(&user)).unwrap();
-    let known = place.join("known");
-    fs::write(&known, format!("[127.0.0.1]:{port} {}", public(&host))).unwrap();
-    let settings = place.join("sshd_config");
-    let text = format!(
-        "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
-         PidFile none\nSubsystem sftp internal-sftp\n",
-        host.display(),
-        authorized.display()
-    );
-    fs::write(&settings, text).unwrap();
-    // Of root, and made by nobody where no service starts it.
-    let _ = fs::create_dir_all("/run/sshd");
-    let mut command = Command::new("/usr/sbin/sshd");
-    command.arg("-D").arg("-e").arg("-f").arg(&settings);
-    let (server, _) = Server::start(command, "Server listening on ");
-    let credentials = format!("identity_file = {user:?}\nknown_hosts_file = {known:?}\n");
-    (
-        server,
-        format!("sftp://127.0.0.1:{port}{}", place.join("up").display()),
-        credentials,
-    )
-}
 
 fn laptop(office: &mut Office) -> Laptop {
     office.start_air("perfect");
@@ -181,10 +71,8 @@ fn restic_restores_what_went_to_an_append_only_rest_server() {
 fn restic_restores_what_went_to_s3() {
     let mut office = Office::new();
     let (_server, url) = moto();
-    let [(_, id), (_, key)] = S3_KEYS;
-    let credentials = format!("access_key_id = {id:?}\nsecret_access_key = {key:?}\n");
     let upstream = format!("s3:{url}/berth/a/b");
-    office.forward_to(&upstream, &credentials);
+    office.forward_to(&upstream, &s3_credentials());
     story(office, |restic, _| {
         let restic = S3_KEYS
             .iter()

@@ -7,11 +7,11 @@ use futures_util::TryStreamExt;
 use opendal::services::{S3, Webdav};
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 
 use crate::Credentials;
 use crate::storage::{DATA, Each, Found, LOCKS, Storage, too_large};
-use crate::web::one_line;
+use crate::web::{one_line, refusal};
 
 /// A repository on S3: writing is one step.
 pub(crate) struct Bucket(Operator);
@@ -202,9 +202,21 @@ fn failure(error: opendal::Error) -> io::Error {
         _ if error.is_temporary() => io::ErrorKind::ConnectionReset,
         _ => io::ErrorKind::Other,
     };
-    let said = match error.message() {
-        "" => error.kind().to_string(),
-        message => one_line(message),
+    let said = match (error.message(), status(&error)) {
+        ("", Some(status)) => return refusal(status),
+        ("", None) => error.kind().to_string(),
+        (message, _) => one_line(message),
     };
-    io::Error::new(kind, said)
+    let advice = match kind {
+        io::ErrorKind::PermissionDenied => "; look at the credentials",
+        _ => "",
+    };
+    io::Error::new(kind, format!("{said}{advice}"))
+}
+
+/// The status of the answer: it stands in the words for people alone.
+fn status(error: &opendal::Error) -> Option<StatusCode> {
+    let words = error.to_string();
+    let (_, rest) = words.split_once("status: ")?;
+    rest.get(..3)?.parse().ok()
 }

@@ -52,7 +52,7 @@ pub(crate) fn refusal(status: StatusCode) -> io::Error {
     };
     let advice = match status {
         StatusCode::UNAUTHORIZED => "; look at the credentials",
-        StatusCode::FORBIDDEN => "; the credentials may not do this there",
+        StatusCode::FORBIDDEN => "; look at the credentials, and at what they may do there",
         _ => "",
     };
     io::Error::new(kind, format!("the server answered {status}{advice}"))

@@ -1,0 +1,279 @@
+//! What a network and a server can do to forwarding, at every request: no snapshot is ever upstream before all that it
+//! needs, and when the fault is over everything is there, once.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use berth_bridge::{ForwardError, Forwarder, Journal, Progress, Spool, Upstream};
+use berth_disk::OsDisk;
+use berth_pairing::Identity;
+use berth_repository::Id;
+use berth_tests::corpus;
+use berth_tests::programs::proxy::{Fault, Faults, Proxy};
+use berth_tests::programs::servers::{moto, rclone, s3_credentials};
+use berth_tests::programs::{Office, done};
+use berth_upstream::{Credentials, Place};
+use berth_wire::ObjectKind;
+use rand_core::OsRng;
+use rustix::process::Signal;
+
+const NOW_NS: i64 = 1_800_000_000_000_000_000;
+
+const THREADS: usize = 16;
+
+/// A repository: everything in it but locks.
+type Listing = BTreeSet<(u8, Id, u64)>;
+
+/// A hub's state with two sets that wait, and a server for them.
+struct World {
+    state: PathBuf,
+    server: SocketAddr,
+    /// The URL with the server's own address.
+    url: String,
+    credentials: PathBuf,
+    /// What is there after each set, where nothing goes wrong.
+    expected: Vec<Listing>,
+    requests: usize,
+    place: PathBuf,
+}
+
+impl World {
+    fn new(office: &mut Office, url: String, credentials: &str) -> Self {
+        let settings = office.path().join("berthd.toml");
+        fs::write(&settings, "forward = \"manual\"\n").unwrap();
+        office.start_air("perfect");
+        office.start_hub(&["--config", settings.to_str().unwrap()]);
+        let laptop = office.laptop("laptop");
+        corpus::small_files(&laptop.folder, 1, 30).unwrap();
+        office.pair(&laptop);
+        laptop.back_up();
+        corpus::small_files(&laptop.folder.join("more"), 2, 30).unwrap();
+        laptop.back_up();
+        let hub = office.take_hub();
+        hub.signal(Signal::TERM);
+        done(hub);
+        let path = office.path().join("credentials.toml");
+        fs::write(&path, credentials).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let address = url.split("://").nth(1).unwrap().split('/').next().unwrap();
+        let mut world = Self {
+            state: office.hub_state(),
+            server: address.parse().unwrap(),
+            url,
+            credentials: path,
+            expected: Vec::new(),
+            requests: 0,
+            place: office.path(),
+        };
+        world.forward_in_peace();
+        world
+    }
+
+    /// The repository of a run, through what listens at `address`.
+    fn upstream(&self, run: &str, address: SocketAddr) -> Box<dyn Upstream> {
+        let url = self.url.replace(&self.server.to_string(), &address.to_string());
+        let credentials = Credentials::read(&self.credentials, |_| None).unwrap();
+        let place = Place::open(url.parse().unwrap(), credentials, [7; 32]).unwrap();
+        place.repository(run).unwrap()
+    }
+
+    /// A copy of the hub's state for one run.
+    fn spool(&self, run: &str) -> Arc<Spool> {
+        let state = self.place.join(format!("state-{run}"));
+        let mut copy = Command::new("cp");
+        let copied = copy.arg("-a").arg(&self.state).arg(&state).status();
+        assert!(copied.unwrap().success());
+        let disk = Arc::new(OsDisk::open(&state).unwrap());
+        let hub = Arc::new(Identity::open_or_generate(&*disk, &mut OsRng).unwrap());
+        let (journal, _) = Journal::open(state.join("journal"), None).unwrap();
+        Spool::open(disk, journal, hub, 0).unwrap().0
+    }
+
+    fn forward_in_peace(&mut self) {
+        let proxy = Proxy::start(self.server, None);
+        let (mut upstream, mut direct) = (
+            self.upstream("peace", proxy.address()),
+            self.upstream("peace", self.server),
+        );
+        let spool = self.spool("peace");
+        let mut forwarder = Forwarder::new(Arc::clone(&spool), spool.laptops().unwrap()[0]);
+        loop {
+            match forwarder.step(&mut *upstream, NOW_NS).unwrap() {
+                Progress::Idle => break,
+                Progress::Forwarded { .. } => self.expected.push(listing(&mut *direct)),
+                _ => {}
+            }
+        }
+        assert_eq!(self.expected.len(), 2);
+        let requests = proxy.requests();
+        let mut writes: Vec<_> = requests
+            .iter()
+            .filter(|line| line.starts_with("PUT") || line.starts_with("POST"))
+            .collect();
+        let count = writes.len();
+        assert!(count >= self.expected[1].len(), "{writes:#?}");
+        writes.sort();
+        writes.dedup();
+        assert_eq!(writes.len(), count, "something was sent twice");
+        self.requests = requests.len();
+    }
+
+    /// Forwards with a fault until it fails or is done, then without it.
+    fn forward_through(&self, faults: Faults) -> Option<ForwardError> {
+        let Faults { what, from, .. } = faults;
+        let run = format!("{what:?}-{from}").to_lowercase().replace(['(', ')'], "");
+        let proxy = Proxy::start(self.server, Some(faults));
+        let spool = self.spool(&run);
+        let forward = || -> Result<(), ForwardError> {
+            let mut forwarder = Forwarder::new(Arc::clone(&spool), spool.laptops().unwrap()[0]);
+            let mut upstream = self.upstream(&run, proxy.address());
+            while forwarder.step(&mut *upstream, NOW_NS)? != Progress::Idle {}
+            Ok(())
+        };
+        let failed = forward().err();
+        self.assert_restorable(&run, faults);
+        proxy.heal();
+        forward().unwrap_or_else(|error| panic!("after {faults:?}: {error}"));
+        let there = listing(&mut *self.upstream(&run, self.server));
+        assert!(
+            there == self.expected[1],
+            "after {faults:?} something is missing or too much"
+        );
+        failed
+    }
+
+    /// Whatever snapshot is there, all that it needs is there.
+    fn assert_restorable(&self, run: &str, faults: Faults) {
+        let there = listing(&mut *self.upstream(run, self.server));
+        let snapshots = |listing: &Listing| {
+            let of_kind = |(kind, ..): &&(u8, Id, u64)| *kind == ObjectKind::Snapshot as u8;
+            listing.iter().filter(of_kind).count()
+        };
+        let count = snapshots(&there);
+        if count > 0 {
+            let missing = self.expected[count - 1].difference(&there).count();
+            assert_eq!(
+                missing, 0,
+                "{faults:?}: a snapshot is there, and not all that it needs"
+            );
+        }
+    }
+
+    /// Each fault at each request; but for the cut of an answer, which leaves the hub without a word of what the server
+    /// has done, at each third one unless ALL is set.
+    fn forward_through_all(&self, whats: &[Fault]) {
+        let next = AtomicUsize::new(0);
+        let is_all = std::env::var_os("ALL").is_some_and(|all| !all.is_empty());
+        let all: Vec<_> = whats
+            .iter()
+            .flat_map(|what| {
+                let every = if is_all || *what == Fault::CutWhileAnswering {
+                    1
+                } else {
+                    3
+                };
+                (0..self.requests).step_by(every).map(move |from| (*what, from))
+            })
+            .collect();
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    while let Some((what, from)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let (what, from, count) = (*what, *from, 1);
+                        self.forward_through(Faults { what, from, count });
+                    }
+                });
+            }
+        });
+    }
+
+    /// Everything from the middle on is refused: what is said of it.
+    fn refused_from_the_middle_on(&self, status: u16) -> String {
+        let faults = Faults {
+            what: Fault::Status(status),
+            from: self.requests / 2,
+            count: usize::MAX,
+        };
+        let error = self.forward_through(faults).unwrap();
+        let ForwardError::Upstream(error) = error else {
+            panic!("{error}")
+        };
+        format!("{error}: {}", error.source)
+    }
+}
+
+fn listing(upstream: &mut dyn Upstream) -> Listing {
+    let mut all = Listing::new();
+    for kind in [
+        ObjectKind::Key,
+        ObjectKind::Pack,
+        ObjectKind::Index,
+        ObjectKind::Snapshot,
+    ] {
+        let mut each = |id, length| {
+            all.insert((kind as u8, id, length));
+        };
+        upstream.list(kind, &mut each).unwrap();
+    }
+    if let Some(config) = upstream.config().unwrap() {
+        all.insert((ObjectKind::Config as u8, Id::of(&config), config.len() as u64));
+    }
+    all
+}
+
+fn folder(office: &Office) -> PathBuf {
+    office.path().join("up")
+}
+
+const CUTS: [Fault; 3] = [Fault::Unheard, Fault::CutWhileSending, Fault::CutWhileAnswering];
+
+#[test]
+fn an_append_only_rest_server_gets_everything_once_whatever_happens_to_a_request() {
+    let mut office = Office::new();
+    let (_server, url) = rclone("restic", &["--append-only"], &folder(&office));
+    let world = World::new(&mut office, format!("rest:{url}"), "");
+    world.forward_through_all(&CUTS);
+    world.forward_through_all(&[Fault::Status(503)]);
+    for status in [500, 429] {
+        let faults = Faults {
+            what: Fault::Status(status),
+            from: world.requests / 3,
+            count: 2,
+        };
+        assert!(world.forward_through(faults).is_none(), "{status} ended it");
+    }
+    let said = world.refused_from_the_middle_on(403);
+    assert!(said.contains("403") && said.contains("credentials"), "{said}");
+    let said = world.refused_from_the_middle_on(507);
+    assert!(said.contains("507"), "{said}");
+}
+
+#[test]
+fn s3_gets_everything_once_whatever_happens_to_a_request() {
+    let mut office = Office::new();
+    let (_server, url) = moto();
+    let world = World::new(&mut office, format!("s3:{url}/berth/a"), &s3_credentials());
+    world.forward_through_all(&CUTS);
+    world.forward_through_all(&[Fault::Status(503)]);
+    let said = world.refused_from_the_middle_on(403);
+    assert!(said.contains("look at the credentials"), "{said}");
+}
+
+#[test]
+fn webdav_gets_everything_once_whatever_happens_to_a_request() {
+    let mut office = Office::new();
+    let (_server, url) = rclone("webdav", &[], &folder(&office));
+    let world = World::new(&mut office, format!("webdav:{url}"), "");
+    world.forward_through_all(&CUTS);
+    world.forward_through_all(&[Fault::Status(503)]);
+    let said = world.refused_from_the_middle_on(507);
+    assert!(said.contains("507"), "{said}");
+}
