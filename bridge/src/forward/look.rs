@@ -20,28 +20,26 @@ pub(super) struct Seen {
 
 impl Forwarder {
     /// Compares the upstream with this set (all but its snapshot) and with the sets before (packs and index: the snapshot
-    /// may need their chunks; not keys, which the owner may have deleted for good).
+    /// may need their chunks; keys only where there is none at all, as at a new upstream, for the owner may have deleted
+    /// one for good).
     pub(super) fn look(&self, upstream: &mut dyn Upstream, set: &Set) -> Result<Seen, ForwardError> {
         let mut there = BTreeMap::new();
-        for kind in [ObjectKind::Key, ObjectKind::Pack, ObjectKind::Index] {
+        let kinds = [ObjectKind::Pack, ObjectKind::Index, ObjectKind::Key];
+        for kind in kinds {
             upstream.list(kind, &mut |id, length| {
                 there.insert((kind, id), length);
             })?;
         }
+        let has_key = there.keys().any(|(kind, _)| *kind == ObjectKind::Key);
+        let kinds_before = if has_key { &kinds[..2] } else { &kinds[..] };
         let mut seen = Seen::default();
         for before in &set.before {
             let signed = self.spool.manifest(&self.laptop, *before)?;
             let signed = signed.ok_or_else(|| damaged("reading a manifest"))?;
             let manifest = Spool::decode_manifest(&signed)?;
-            self.compare_set(
-                &manifest,
-                &[ObjectKind::Pack, ObjectKind::Index],
-                &there,
-                &mut seen,
-            )?;
+            self.compare_set(&manifest, kinds_before, &there, &mut seen)?;
         }
         seen.there.clear();
-        let kinds = [ObjectKind::Key, ObjectKind::Pack, ObjectKind::Index];
         self.compare_set(&set.manifest, &kinds, &there, &mut seen)?;
         Ok(seen)
     }

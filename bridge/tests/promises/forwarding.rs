@@ -321,6 +321,32 @@ fn a_pack_that_vanished_is_sent_again_before_the_next_snapshot() {
 }
 
 #[test]
+fn a_new_upstream_gets_the_key_too_and_a_key_that_its_owner_deleted_stays_deleted() {
+    let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
+    three_sets(&hub, &mut laptop);
+    let mut forwarder = Forwarder::new(hub.spool().clone(), laptop.id);
+    let mut old = Memory::default();
+    while !matches!(forwarder.step(&mut old, NOW_NS), Ok(Progress::Forwarded { .. })) {}
+    let keys = |upstream: &Memory| -> Vec<Id> {
+        let of_kind = upstream
+            .objects
+            .keys()
+            .filter(|(kind, _)| *kind == ObjectKind::Key);
+        of_kind.map(|(_, id)| *id).collect()
+    };
+    let first = keys(&old);
+    assert_eq!(first.len(), 1);
+    let mut new = Memory::default();
+    let mut owners = Memory::default();
+    let another = (ObjectKind::Key, Id::of(b"another key"));
+    owners.objects.insert(another, b"another key".to_vec());
+    while !matches!(forwarder.step(&mut new, NOW_NS), Ok(Progress::Forwarded { .. })) {}
+    assert_eq!(keys(&new), first, "nobody could open the repository");
+    forward(&mut forwarder, &mut owners).unwrap();
+    assert_eq!(keys(&owners), [another.1]);
+}
+
+#[test]
 fn what_somebody_deletes_meanwhile_is_there_again_before_snapshot_and_receipt() {
     for kind in [ObjectKind::Pack, ObjectKind::Index] {
         for delete_after in 0.. {
