@@ -29,7 +29,8 @@ pub struct Place {
     url: UpstreamUrl,
     credentials: Credentials,
     runtime: Arc<Runtime>,
-    client: Client,
+    /// Where the upstream speaks HTTP: it can't be made where the system has no certificates.
+    client: Option<Client>,
     /// Ends the names of files that are not whole yet. Two hubs may forward to one upstream.
     suffix: String,
     hub: [u8; 32],
@@ -47,7 +48,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// No HTTP client.
-    #[error("no connections can be made ({0})")]
+    #[error("no connections can be made ({0}): is the package ca-certificates installed?")]
     Client(io::Error),
     /// What the upstream's kind needs is not among the credentials.
     #[error("{0} must be given: write them into the credentials file, or set them in the environment")]
@@ -76,8 +77,14 @@ impl Place {
             .enable_all()
             .build()
             .map_err(OpenError::Client)?;
+        let client = match url {
+            UpstreamUrl::Folder(_) | UpstreamUrl::Sftp { .. } => None,
+            UpstreamUrl::S3 { .. } | UpstreamUrl::WebDav(_) | UpstreamUrl::Rest(_) => {
+                Some(web::client(&credentials)?)
+            }
+        };
         Ok(Self {
-            client: web::client(&credentials)?,
+            client,
             url,
             credentials,
             runtime: Arc::new(runtime),
@@ -147,11 +154,11 @@ impl Place {
             } => {
                 let root = format!("/{prefix}/{name}");
                 let at = (endpoint.as_str(), bucket.as_str(), region.as_str());
-                let bucket = Bucket::open(at, &root, &self.credentials, &self.client);
+                let bucket = Bucket::open(at, &root, &self.credentials, self.client()?);
                 Opened::S3(self.remote(bucket.map_err(failed)?))
             }
             UpstreamUrl::WebDav(url) => {
-                let (suffix, client) = (self.suffix.clone(), &self.client);
+                let (suffix, client) = (self.suffix.clone(), self.client()?);
                 let endpoint = url.origin().ascii_serialization();
                 let root = format!("{}{name}", url.path());
                 let dav = Dav::open(&endpoint, &root, suffix, &self.credentials, client);
@@ -167,10 +174,15 @@ impl Place {
                     .join(&format!("{name}/"))
                     .map_err(io::Error::other)
                     .map_err(failed)?;
-                let rest = Rest::new(self.client.clone(), root, self.credentials.clone());
+                let rest = Rest::new(self.client()?.clone(), root, self.credentials.clone());
                 Opened::Rest(self.remote(rest))
             }
         })
+    }
+
+    fn client(&self) -> Result<&Client, UpstreamError> {
+        let missing = || UpstreamError::doing("opening it")(io::ErrorKind::Unsupported.into());
+        self.client.as_ref().ok_or_else(missing)
     }
 
     fn remote<S: Storage>(&self, storage: S) -> Remote<S> {
@@ -211,5 +223,23 @@ fn probe_folder(folder: &Path) -> io::Result<()> {
     match fs::remove_file(&path) {
         Err(error) if probed.is_ok() => Err(error),
         Ok(()) | Err(_) => probed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_http_needs_no_certificates() {
+        let credentials = Credentials::read(Path::new("/nowhere"), |_| None).unwrap();
+        for (url, has_client) in [
+            ("/srv/up", false),
+            ("sftp://host/up", false),
+            ("rest:https://host/", true),
+        ] {
+            let place = Place::open(url.parse().unwrap(), credentials.clone(), [7; 32]).unwrap();
+            assert_eq!(place.client.is_some(), has_client, "{url}");
+        }
     }
 }
