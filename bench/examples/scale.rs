@@ -160,9 +160,12 @@ fn requests(day: &Day) -> VecDeque<(Kind, u64)> {
         push(Kind::Put, packs_a_set, PACK_BYTES.min(day.bytes_a_set));
         push(Kind::Put, 1, SMALL_BYTES);
         // Before the snapshot, and after it.
-        push(Kind::List, 1 + look(packs + packs_a_set), 0);
+        push(Kind::List, 1, 0);
+        push(Kind::Get, 2, 0);
+        push(Kind::List, look(packs + packs_a_set), 0);
         push(Kind::Put, 1, SMALL_BYTES);
         push(Kind::List, 1 + pages(day.snapshots + set), 0);
+        push(Kind::Get, 2, 0);
         push(Kind::List, look(packs + packs_a_set), 0);
     }
     all

@@ -254,14 +254,10 @@ impl Forwarder {
         if let Some(until_ns) = self.locks.young(upstream.locks()?, now_ns) {
             return Ok(self.wait(Stage::Compare(set), until_ns));
         }
-        let config = upstream.config()?;
-        let other = |config: &Vec<u8>| Id::of(config) != set.manifest.repository;
-        if config.as_ref().is_some_and(other) {
-            return Err(ForwardError::OtherRepository);
-        }
+        let has_config = has_config(upstream, set.manifest.repository)?;
         upstream.prepare()?;
         let Seen { mut missing, there } = self.look(upstream, &set)?;
-        if config.is_none() {
+        if !has_config {
             missing.push(self.config_entry(&set)?);
         }
         // Config and keys, then packs, then index; the sets' order within each.
@@ -280,6 +276,11 @@ impl Forwarder {
         };
         self.stage = Stage::Send(set, todo);
         Ok(progress)
+    }
+
+    /// Where storage replaces files, another laptop's `config` may have come while the packs were sent.
+    fn is_all_there(&self, upstream: &mut dyn Upstream, set: &Set) -> Result<bool, ForwardError> {
+        Ok(has_config(upstream, set.manifest.repository)? && self.look(upstream, set)?.missing.is_empty())
     }
 
     /// Where the upstream lost its `config`, any set sends it again.
@@ -311,13 +312,10 @@ impl Forwarder {
             }
             Some(Task::Send(entry)) => {
                 self.write(upstream, &entry)?;
-                if entry.kind == ObjectKind::Config {
-                    // Another laptop of the same name may have been first since the place was chosen: nothing of this
-                    // one is there yet.
-                    let config = upstream.config()?;
-                    if config.is_none_or(|config| Id::of(&config) != entry.id) {
-                        return Err(ForwardError::OtherRepository);
-                    }
+                // Another laptop of the same name may have been first since the place was chosen: nothing of this one is
+                // there yet.
+                if entry.kind == ObjectKind::Config && !has_config(upstream, entry.id)? {
+                    return Err(ForwardError::OtherRepository);
                 }
                 Progress::Sent {
                     set: seq,
@@ -351,7 +349,7 @@ impl Forwarder {
         if let Some(until_ns) = self.locks.young(upstream.locks()?, now_ns) {
             return Ok(self.wait(Stage::Publish(set), until_ns));
         }
-        if !self.look(upstream, &set)?.missing.is_empty() {
+        if !self.is_all_there(upstream, &set)? {
             return self.another_round(set);
         }
         let id = set.manifest.snapshot;
@@ -379,7 +377,7 @@ impl Forwarder {
         let snapshot = set.manifest.snapshot;
         let mut published = false;
         upstream.list(ObjectKind::Snapshot, &mut |id, _| published |= id == snapshot)?;
-        if !published || !self.look(upstream, &set)?.missing.is_empty() {
+        if !published || !self.is_all_there(upstream, &set)? {
             return self.another_round(set);
         }
         let receipt = self.done(&set, now_ns)?;
@@ -434,6 +432,15 @@ impl Forwarder {
         };
         self.stage = stage;
         Progress::Waiting { set, until_ns }
+    }
+}
+
+/// Whether the upstream is this repository: there may be none yet, but not another one.
+fn has_config(upstream: &mut dyn Upstream, repository: Id) -> Result<bool, ForwardError> {
+    match upstream.config()? {
+        Some(config) if Id::of(&config) == repository => Ok(true),
+        Some(_) => Err(ForwardError::OtherRepository),
+        None => Ok(false),
     }
 }
 

@@ -10,7 +10,7 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use reqwest::{Client, StatusCode};
 
 use crate::Credentials;
-use crate::storage::{DATA, Each, Found, LOCKS, Storage, too_large};
+use crate::storage::{CONFIG, DATA, Each, Found, LOCKS, Storage, too_large};
 use crate::web::{one_line, refusal};
 
 /// A repository on S3: writing is one step.
@@ -93,12 +93,14 @@ impl Storage for Bucket {
         read(&self.0, path, size_bytes_max).await
     }
 
+    /// A `config` is not replaced, where the storage knows `If-None-Match`: two hubs may begin at the same moment. Every
+    /// other name says what its bytes are.
     async fn write(&self, path: &str, bytes: Bytes) -> io::Result<()> {
-        self.0
-            .write(path, Buffer::from(bytes))
-            .await
-            .map(drop)
-            .map_err(failure)
+        let write = self.0.write_with(path, Buffer::from(bytes));
+        match write.if_not_exists(path == CONFIG).await {
+            Err(error) if error.kind() != ErrorKind::ConditionNotMatch => Err(failure(error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     async fn remove(&self, path: &str) -> io::Result<()> {

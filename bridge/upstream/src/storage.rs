@@ -7,6 +7,9 @@ use berth_repository::Id;
 use berth_wire::ObjectKind;
 use bytes::Bytes;
 
+/// restic's file of what a repository is.
+pub(crate) const CONFIG: &str = "config";
+
 /// restic's folders, as they are listed.
 pub(crate) const DATA: &str = "data";
 pub(crate) const LOCKS: &str = "locks";
