@@ -18,7 +18,8 @@ use berth_pairing::Identity;
 use berth_repository::Id;
 use berth_tests::corpus;
 use berth_tests::programs::proxy::{Fault, Faults, Proxy};
-use berth_tests::programs::servers::{moto, rclone, s3_credentials};
+use berth_tests::programs::relay::Relay;
+use berth_tests::programs::servers::{moto, rclone, s3_credentials, sshd};
 use berth_tests::programs::{Office, done};
 use berth_upstream::{Credentials, Place};
 use berth_wire::ObjectKind;
@@ -28,6 +29,10 @@ use rustix::process::Signal;
 const NOW_NS: i64 = 1_800_000_000_000_000_000;
 
 const THREADS: usize = 16;
+
+/// Places, evenly over the bytes of a whole run, at which an SFTP connection is cut.
+const SFTP_CUTS: u64 = 24;
+const SFTP_CUTS_ALL: u64 = 400;
 
 /// A repository: everything in it but locks.
 type Listing = BTreeSet<(u8, Id, u64)>;
@@ -64,7 +69,7 @@ impl World {
         fs::write(&path, credentials).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let address = url.split("://").nth(1).unwrap().split('/').next().unwrap();
-        let mut world = Self {
+        Self {
             state: office.hub_state(),
             server: address.parse().unwrap(),
             url,
@@ -72,8 +77,25 @@ impl World {
             expected: Vec::new(),
             requests: 0,
             place: office.path(),
-        };
-        world.forward_in_peace();
+        }
+    }
+
+    /// Behind an HTTP server.
+    fn http(office: &mut Office, url: String, credentials: &str) -> Self {
+        let mut world = Self::new(office, url, credentials);
+        let proxy = Proxy::start(world.server, None);
+        world.forward_in_peace(proxy.address());
+        let requests = proxy.requests();
+        let mut writes: Vec<_> = requests
+            .iter()
+            .filter(|line| line.starts_with("PUT") || line.starts_with("POST"))
+            .collect();
+        let count = writes.len();
+        assert!(count >= world.expected[1].len(), "{writes:#?}");
+        writes.sort();
+        writes.dedup();
+        assert_eq!(writes.len(), count, "something was sent twice");
+        world.requests = requests.len();
         world
     }
 
@@ -97,10 +119,9 @@ impl World {
         Spool::open(disk, journal, hub, 0).unwrap().0
     }
 
-    fn forward_in_peace(&mut self) {
-        let proxy = Proxy::start(self.server, None);
+    fn forward_in_peace(&mut self, through: SocketAddr) {
         let (mut upstream, mut direct) = (
-            self.upstream("peace", proxy.address()),
+            self.upstream("peace", through),
             self.upstream("peace", self.server),
         );
         let spool = self.spool("peace");
@@ -113,17 +134,6 @@ impl World {
             }
         }
         assert_eq!(self.expected.len(), 2);
-        let requests = proxy.requests();
-        let mut writes: Vec<_> = requests
-            .iter()
-            .filter(|line| line.starts_with("PUT") || line.starts_with("POST"))
-            .collect();
-        let count = writes.len();
-        assert!(count >= self.expected[1].len(), "{writes:#?}");
-        writes.sort();
-        writes.dedup();
-        assert_eq!(writes.len(), count, "something was sent twice");
-        self.requests = requests.len();
     }
 
     /// Forwards with a fault until it fails or is done, then without it.
@@ -131,27 +141,32 @@ impl World {
         let Faults { what, from, .. } = faults;
         let run = format!("{what:?}-{from}").to_lowercase().replace(['(', ')'], "");
         let proxy = Proxy::start(self.server, Some(faults));
-        let spool = self.spool(&run);
+        self.forward_twice(&run, proxy.address(), || proxy.heal())
+    }
+
+    /// Forwards until it fails or is done, and once more when what is at `through` is healed.
+    fn forward_twice(&self, run: &str, through: SocketAddr, heal: impl FnOnce()) -> Option<ForwardError> {
+        let spool = self.spool(run);
         let forward = || -> Result<(), ForwardError> {
             let mut forwarder = Forwarder::new(Arc::clone(&spool), spool.laptops().unwrap()[0]);
-            let mut upstream = self.upstream(&run, proxy.address());
+            let mut upstream = self.upstream(run, through);
             while forwarder.step(&mut *upstream, NOW_NS)? != Progress::Idle {}
             Ok(())
         };
         let failed = forward().err();
-        self.assert_restorable(&run, faults);
-        proxy.heal();
-        forward().unwrap_or_else(|error| panic!("after {faults:?}: {error}"));
-        let there = listing(&mut *self.upstream(&run, self.server));
+        self.assert_restorable(run);
+        heal();
+        forward().unwrap_or_else(|error| panic!("after {run}: {error}"));
+        let there = listing(&mut *self.upstream(run, self.server));
         assert!(
             there == self.expected[1],
-            "after {faults:?} something is missing or too much"
+            "after {run} something is missing or too much"
         );
         failed
     }
 
     /// Whatever snapshot is there, all that it needs is there.
-    fn assert_restorable(&self, run: &str, faults: Faults) {
+    fn assert_restorable(&self, run: &str) {
         let there = listing(&mut *self.upstream(run, self.server));
         let snapshots = |listing: &Listing| {
             let of_kind = |(kind, ..): &&(u8, Id, u64)| *kind == ObjectKind::Snapshot as u8;
@@ -162,7 +177,7 @@ impl World {
             let missing = self.expected[count - 1].difference(&there).count();
             assert_eq!(
                 missing, 0,
-                "{faults:?}: a snapshot is there, and not all that it needs"
+                "{run}: a snapshot is there, and not all that it needs"
             );
         }
     }
@@ -170,12 +185,10 @@ impl World {
     /// Each fault at each request; but for the cut of an answer, which leaves the hub without a word of what the server
     /// has done, at each third one unless ALL is set.
     fn forward_through_all(&self, whats: &[Fault]) {
-        let next = AtomicUsize::new(0);
-        let is_all = std::env::var_os("ALL").is_some_and(|all| !all.is_empty());
         let all: Vec<_> = whats
             .iter()
             .flat_map(|what| {
-                let every = if is_all || *what == Fault::CutWhileAnswering {
+                let every = if is_all() || *what == Fault::CutWhileAnswering {
                     1
                 } else {
                     3
@@ -183,15 +196,9 @@ impl World {
                 (0..self.requests).step_by(every).map(move |from| (*what, from))
             })
             .collect();
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    while let Some((what, from)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let (what, from, count) = (*what, *from, 1);
-                        self.forward_through(Faults { what, from, count });
-                    }
-                });
-            }
+        side_by_side(&all, |(what, from)| {
+            let (what, from, count) = (*what, *from, 1);
+            self.forward_through(Faults { what, from, count });
         });
     }
 
@@ -208,6 +215,23 @@ impl World {
         };
         format!("{error}: {}", error.source)
     }
+}
+
+fn is_all() -> bool {
+    std::env::var_os("ALL").is_some_and(|all| !all.is_empty())
+}
+
+fn side_by_side<T: Sync>(all: &[T], act: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    act(one);
+                }
+            });
+        }
+    });
 }
 
 fn listing(upstream: &mut dyn Upstream) -> Listing {
@@ -239,7 +263,7 @@ const CUTS: [Fault; 3] = [Fault::Unheard, Fault::CutWhileSending, Fault::CutWhil
 fn an_append_only_rest_server_gets_everything_once_whatever_happens_to_a_request() {
     let mut office = Office::new();
     let (_server, url) = rclone("restic", &["--append-only"], &folder(&office));
-    let world = World::new(&mut office, format!("rest:{url}"), "");
+    let world = World::http(&mut office, format!("rest:{url}"), "");
     world.forward_through_all(&CUTS);
     world.forward_through_all(&[Fault::Status(503)]);
     for status in [500, 429] {
@@ -260,7 +284,7 @@ fn an_append_only_rest_server_gets_everything_once_whatever_happens_to_a_request
 fn s3_gets_everything_once_whatever_happens_to_a_request() {
     let mut office = Office::new();
     let (_server, url) = moto();
-    let world = World::new(&mut office, format!("s3:{url}/berth/a"), &s3_credentials());
+    let world = World::http(&mut office, format!("s3:{url}/berth/a"), &s3_credentials());
     world.forward_through_all(&CUTS);
     world.forward_through_all(&[Fault::Status(503)]);
     let said = world.refused_from_the_middle_on(403);
@@ -271,9 +295,44 @@ fn s3_gets_everything_once_whatever_happens_to_a_request() {
 fn webdav_gets_everything_once_whatever_happens_to_a_request() {
     let mut office = Office::new();
     let (_server, url) = rclone("webdav", &[], &folder(&office));
-    let world = World::new(&mut office, format!("webdav:{url}"), "");
+    let world = World::http(&mut office, format!("webdav:{url}"), "");
     world.forward_through_all(&CUTS);
     world.forward_through_all(&[Fault::Status(503)]);
     let said = world.refused_from_the_middle_on(507);
     assert!(said.contains("507"), "{said}");
+}
+
+#[test]
+fn sftp_gets_everything_wherever_the_connection_is_cut() {
+    let mut office = Office::new();
+    let (_server, url, credentials) = sshd(&office.path());
+    fs::create_dir(folder(&office)).unwrap();
+    let mut world = World::new(&mut office, url, &credentials);
+    let relay = Relay::start(world.server, u64::MAX, false);
+    world.forward_in_peace(relay.address());
+    let cuts = if is_all() { SFTP_CUTS_ALL } else { SFTP_CUTS };
+    let all: Vec<u64> = (0..cuts).collect();
+    side_by_side(&all, |cut| {
+        let relay = Relay::start(world.server, relay.sent() * cut / cuts, cut % 2 == 1);
+        world.forward_twice(&format!("cut-{cut}"), relay.address(), || relay.heal());
+    });
+}
+
+#[test]
+fn of_two_laptops_that_begin_in_one_folder_on_s3_the_first_one_stays() {
+    let (_server, url) = moto();
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("credentials.toml");
+    fs::write(&path, s3_credentials()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let credentials = Credentials::read(&path, |_| None).unwrap();
+    let place = Place::open(format!("s3:{url}/berth/a").parse().unwrap(), credentials, [7; 32]).unwrap();
+    let mut upstream = place.repository("desk").unwrap();
+    for config in [&b"first"[..], b"second"] {
+        let (id, length) = (Id::of(config), config.len() as u64);
+        upstream
+            .write(ObjectKind::Config, &id, length, &mut &*config)
+            .unwrap();
+        assert_eq!(upstream.config().unwrap().unwrap(), b"first");
+    }
 }

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::storage::{Found, LOCKS, Storage, folder_of, path_of};
+use crate::storage::{CONFIG, Found, LOCKS, Storage, folder_of, path_of};
 
 /// Longest time that a call may take which moves next to nothing; listings of 100,000s of files too.
 const CALL_MAX: Duration = Duration::from_secs(120);
@@ -33,6 +33,7 @@ pub(crate) struct Remote<S> {
     runtime: Arc<Runtime>,
     storage: S,
     tries: u32,
+    call_max: Duration,
     is_prepared: bool,
 }
 
@@ -42,6 +43,7 @@ impl<S: Storage> Remote<S> {
             runtime,
             storage,
             tries: TRIES,
+            call_max: CALL_MAX,
             is_prepared: false,
         }
     }
@@ -82,7 +84,7 @@ impl<S: Storage> Remote<S> {
         size_bytes: u64,
         act: impl AsyncFn() -> io::Result<T>,
     ) -> Result<T, UpstreamError> {
-        let longest = CALL_MAX + Duration::from_secs(size_bytes / BYTES_PER_SECOND_MIN);
+        let longest = self.call_max + Duration::from_secs(size_bytes / BYTES_PER_SECOND_MIN);
         let tried = self.runtime.block_on(async {
             let mut tries = 1;
             loop {
@@ -136,7 +138,7 @@ impl<S: Storage> Upstream for Remote<S> {
     }
 
     fn config(&mut self) -> Result<Option<Vec<u8>>, UpstreamError> {
-        Ok(self.read("config")?.map(Vec::from))
+        Ok(self.read(CONFIG)?.map(Vec::from))
     }
 
     fn list(&mut self, kind: ObjectKind, each: &mut dyn FnMut(Id, u64)) -> Result<(), UpstreamError> {
@@ -194,5 +196,64 @@ impl<S: Storage> Upstream for Remote<S> {
             self.storage.read(&path, size_bytes_max).await
         })?;
         Ok(read.map(|bytes| Id::of(&bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Each;
+
+    /// A server that takes every question and answers none.
+    struct Silent;
+
+    impl Storage for Silent {
+        const IS_READ_BACK: bool = true;
+
+        async fn prepare(&self) -> io::Result<()> {
+            std::future::pending().await
+        }
+
+        async fn list(&self, _folder: &'static str, _each: Each<'_>) -> io::Result<()> {
+            std::future::pending().await
+        }
+
+        async fn read(&self, _path: &str, _size_bytes_max: u64) -> io::Result<Option<Bytes>> {
+            std::future::pending().await
+        }
+
+        async fn write(&self, _path: &str, _bytes: Bytes) -> io::Result<()> {
+            std::future::pending().await
+        }
+
+        async fn remove(&self, _path: &str) -> io::Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    #[test]
+    fn nothing_waits_for_ever_for_a_server_that_does_not_answer() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let mut silent = Remote {
+            tries: 1,
+            call_max: Duration::ZERO,
+            ..Remote::new(Arc::new(runtime.unwrap()), Silent)
+        };
+        let id = Id::of(b"");
+        let failed = [
+            silent.prepare().err(),
+            silent.config().err(),
+            silent.list(ObjectKind::Pack, &mut |_, _| {}).err(),
+            silent.locks().err(),
+            silent.write(ObjectKind::Pack, &id, 0, &mut io::empty()).err(),
+            silent.digest(ObjectKind::Pack, &id).err(),
+        ];
+        for error in failed {
+            assert_eq!(error.unwrap().source.kind(), io::ErrorKind::TimedOut);
+        }
+        let error = silent.probe("probe", b"").unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::TimedOut);
     }
 }

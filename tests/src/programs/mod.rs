@@ -4,6 +4,7 @@
 
 mod office;
 pub mod proxy;
+pub mod relay;
 pub mod servers;
 
 use std::fmt::Write as _;
