@@ -50,7 +50,7 @@ pub(crate) struct LinkOptions {
     laptop_megabytes: u64,
     /// Where `berthd`, `berth`, `berthctl` and `berth-air` are. Default: beside this program
     #[arg(long)]
-    programs: Option<PathBuf>,
+    pub(crate) programs: Option<PathBuf>,
 }
 
 /// What was measured.

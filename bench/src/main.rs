@@ -9,6 +9,7 @@
 
 mod arrival;
 mod contender;
+mod forward;
 mod links;
 mod measure;
 mod programs;
@@ -23,8 +24,10 @@ use berth_tests::corpus;
 use clap::{Parser, ValueEnum};
 
 use contender::{Berth, Contender, Restic};
+use forward::ForwardOptions;
 use links::LinkOptions;
 use measure::Sample;
+use programs::Programs;
 use report::{ChangeResult, Report, SpeedResult};
 
 /// All corpora come from this seed.
@@ -51,6 +54,8 @@ enum Which {
     Idle,
     /// Memory of a hub to which several laptops send at once
     Hub,
+    /// Forwarding to a folder, to REST and to S3 against `rclone copy`
+    Forward,
 }
 
 /// Compares Berth with restic, and its links with plain ones, side by side.
@@ -59,7 +64,8 @@ enum Which {
   cargo build --release && cargo run --release -p berth-bench
   cargo run --release -p berth-bench -- --runs 1 --megabytes 50 --files 2000 --image-megabytes 100
   cargo run --release -p berth-bench -- --only change --json result.json
-  cargo run --release -p berth-bench -- --only via --runs 1 --via-megabytes 50")]
+  cargo run --release -p berth-bench -- --only via --runs 1 --via-megabytes 50
+  cargo run --release -p berth-bench -- --only forward --runs 1 --forward-megabytes 100 --forward-sets 1,10")]
 struct Options {
     /// Run only this benchmark
     #[arg(long, value_enum)]
@@ -84,6 +90,8 @@ struct Options {
     desk: Option<PathBuf>,
     #[command(flatten)]
     links: LinkOptions,
+    #[command(flatten)]
+    forward: ForwardOptions,
     /// Write the result as JSON to this file too
     #[arg(long)]
     json: Option<PathBuf>,
@@ -114,6 +122,10 @@ fn main() -> Result<()> {
             is_wanted,
             work.path(),
         )?);
+    }
+    if is_wanted(Which::Forward) {
+        let programs = Programs::find(options.links.programs.clone())?;
+        report.forward = forward::measure(&programs, &options.forward, options.runs, work.path())?;
     }
     println!("{report}");
     if let Some(path) = &options.json {

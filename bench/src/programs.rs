@@ -90,6 +90,16 @@ impl Programs {
 impl<'a> Hub<'a> {
     /// Starts one in `place`; reached over loopback, or through an air.
     pub(crate) fn start(programs: &'a Programs, place: &Path, air: Option<&Path>) -> Result<Self> {
+        Self::start_with(programs, place, air, |_| {})
+    }
+
+    /// The same, with what `set` adds to its command.
+    pub(crate) fn start_with(
+        programs: &'a Programs,
+        place: &Path,
+        air: Option<&Path>,
+        set: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         fs::create_dir_all(place)?;
         let mut berthd = programs.command("berthd");
         berthd
@@ -99,6 +109,7 @@ impl<'a> Hub<'a> {
             None => berthd.args(["--radio", "none", "--listen", "127.0.0.1:0"]),
             Some(socket) => berthd.args(["--radio", &radio(socket)]),
         };
+        set(&mut berthd);
         let mut child = berthd.stderr(Stdio::piped()).spawn()?;
         let log = child.stderr.take().context("berthd has no standard error")?;
         let process = Process(child);

@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::Visit;
+use crate::forward::ForwardResult;
 use crate::links::{LinksResult, RaceResult};
 use crate::measure::{Sample, median};
 
@@ -21,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) speed: Vec<SpeedResult>,
     pub(crate) change: Option<ChangeResult>,
     pub(crate) links: Option<LinksResult>,
+    pub(crate) forward: Vec<ForwardResult>,
 }
 
 /// One corpus, all rounds.
@@ -59,6 +61,7 @@ impl Report {
             speed: Vec::new(),
             change: None,
             links: None,
+            forward: Vec::new(),
         })
     }
 }
@@ -127,7 +130,40 @@ impl fmt::Display for Report {
                 megabytes(change.berth_bytes) / megabytes(change.restic_bytes)
             )?;
         }
-        self.links.as_ref().map_or(Ok(()), |links| links.fmt(f))
+        self.links.as_ref().map_or(Ok(()), |links| links.fmt(f))?;
+        if let Some(first) = self.forward.first() {
+            writeln!(
+                f,
+                "\n{:<24} {:>6} {:>9} {:>9} {:>7} {:>10} {:>9}",
+                format!("forwarding {} MB to", first.megabytes),
+                "sets",
+                "rclone s",
+                "berth s",
+                "ratio",
+                "CPU s/GB",
+                "peak MiB"
+            )?;
+        }
+        for result in &self.forward {
+            result.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ForwardResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [rclone, berth, cpu] = [&self.rclone_seconds, &self.berth_seconds, &self.cpu_seconds]
+            .map(|seconds| median(seconds.iter().copied()));
+        writeln!(
+            f,
+            "{:<24} {:>6} {rclone:>9.2} {berth:>9.2} {:>7.2} {:>10.2} {:>9.1}",
+            self.to,
+            self.sets,
+            berth / rclone,
+            cpu * 1000.0 / self.megabytes as f64,
+            mebibytes(self.rss_peak_bytes)
+        )
     }
 }
 

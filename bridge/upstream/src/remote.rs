@@ -1,13 +1,14 @@
 //! An upstream out of a [`Storage`]: deadlines, retries, and whole objects in memory.
 
 use std::io::{self, Read};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_bridge::{Lock, SMALL_OBJECT_SIZE_BYTES_MAX, Upstream, UpstreamError, size_bytes_max};
 use berth_repository::Id;
 use berth_wire::ObjectKind;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use rand_core::{OsRng, RngCore};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
@@ -35,16 +36,19 @@ pub(crate) struct Remote<S> {
     tries: u32,
     call_max: Duration,
     is_prepared: bool,
+    /// Where the next object is read to: freed and taken anew it would leave holes that the allocator keeps.
+    spare: BytesMut,
 }
 
 impl<S: Storage> Remote<S> {
-    pub(crate) const fn new(runtime: Arc<Runtime>, storage: S) -> Self {
+    pub(crate) fn new(runtime: Arc<Runtime>, storage: S) -> Self {
         Self {
             runtime,
             storage,
             tries: TRIES,
             call_max: CALL_MAX,
             is_prepared: false,
+            spare: BytesMut::new(),
         }
     }
 
@@ -173,18 +177,22 @@ impl<S: Storage> Upstream for Remote<S> {
         if length > size_bytes_max(kind) {
             return Err(doing("reading an object")(io::ErrorKind::FileTooLarge.into()));
         }
-        let mut whole = Vec::new();
-        bytes
-            .take(length + 1)
-            .read_to_end(&mut whole)
-            .map_err(doing("reading an object"))?;
+        let mut whole = mem::take(&mut self.spare);
+        whole.clear();
+        // Grown step by step, it would take twice as much for a moment.
+        whole.reserve(usize::try_from(length).unwrap_or_default());
+        let mut whole = whole.writer();
+        io::copy(&mut bytes.take(length + 1), &mut whole).map_err(doing("reading an object"))?;
+        let whole = whole.into_inner().freeze();
         if whole.len() as u64 != length {
             return Err(doing("reading an object")(io::ErrorKind::UnexpectedEof.into()));
         }
-        let (path, whole) = (path_of(kind, id), Bytes::from(whole));
-        self.wait("writing an object", length, async || {
+        let path = path_of(kind, id);
+        let written = self.wait("writing an object", length, async || {
             self.storage.write(&path, whole.clone()).await
-        })
+        });
+        self.spare = whole.try_into_mut().unwrap_or_default();
+        written
     }
 
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {
