@@ -4,17 +4,19 @@
 //! [`Upstream::write`] returns after the folder is synced too.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use berth_repository::Id;
 use berth_wire::ObjectKind;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::names::repository_path;
-use crate::{Lock, SMALL_OBJECT_SIZE_BYTES_MAX, Upstream, UpstreamError};
+use crate::{Lock, SMALL_OBJECT_SIZE_BYTES_MAX, Upstream, UpstreamError, check_range, size_bytes_max};
 
 /// Bytes that are read and written at once.
 const PIECE_SIZE_BYTES: usize = 1024 * 1024;
@@ -197,6 +199,17 @@ impl Upstream for FolderUpstream {
             .map_err(UpstreamError::doing("writing an object"))
     }
 
+    fn read(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, UpstreamError> {
+        check_range(kind, range.as_ref())?;
+        read_part(&self.at(kind, id), range, size_bytes_max(kind))
+            .map_err(UpstreamError::doing("reading an object"))
+    }
+
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {
         let doing = "reading an object back";
         let mut hash = Sha256::new();
@@ -205,6 +218,23 @@ impl Upstream for FolderUpstream {
             .map_err(UpstreamError::doing(doing))?;
         Ok(Some(Id::new(hash.finalize().into())))
     }
+}
+
+fn read_part(path: &Path, range: Option<Range<u64>>, size_bytes_max: u64) -> io::Result<Option<Bytes>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // One byte more than may be there: what is larger shows.
+    let Range { start, end } = range.clone().unwrap_or(0..size_bytes_max + 1);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(end - start).read_to_end(&mut bytes)?;
+    if range.is_none() && bytes.len() as u64 > size_bytes_max {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(Some(bytes.into()))
 }
 
 fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {

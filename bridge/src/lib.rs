@@ -46,7 +46,7 @@ pub use repair::Repair;
 pub use room::Limits;
 pub use signatures::Signatures;
 pub use spool::{LAPTOPS_MAX, RESERVE_SIZE_BYTES, SET_SEQ_MAX, Spool};
-pub use upstream::{Lock, NameTaken, Upstream, UpstreamError, repository_name};
+pub use upstream::{Lock, NameTaken, Upstream, UpstreamError, check_range, repository_name};
 pub use verify::Verified;
 pub use visit::Visit;
 

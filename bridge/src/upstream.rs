@@ -6,10 +6,14 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::ops::Range;
 
 use berth_pairing::Name;
 use berth_repository::Id;
 use berth_wire::ObjectKind;
+use bytes::Bytes;
+
+use crate::size_bytes_max;
 
 /// One laptop's repository at an upstream. Kinds are those of restic: never `Page`.
 pub trait Upstream: Send {
@@ -52,11 +56,38 @@ pub trait Upstream: Send {
         bytes: &mut dyn Read,
     ) -> Result<(), UpstreamError>;
 
+    /// An object, or the bytes of it that `range` names: fewer where the object ends before, none where it begins beyond.
+    /// `None` where there is no such object. What comes is not proven to be what was written.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; a range that is empty, or longer than any object of its kind, and an object that is larger
+    /// than any are [`io::ErrorKind::InvalidInput`] and [`io::ErrorKind::InvalidData`].
+    fn read(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, UpstreamError>;
+
     /// SHA-256 of what lies under a name, where that can be had without moving it over a network; else `None`.
     ///
     /// # Errors
     /// [`UpstreamError`].
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError>;
+}
+
+/// A range that [`Upstream::read`] may be asked for: not empty, and no longer than any object of its kind.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`].
+pub fn check_range(kind: ObjectKind, range: Option<&Range<u64>>) -> Result<(), UpstreamError> {
+    let is_fine = |range: &Range<u64>| !range.is_empty() && range.end - range.start <= size_bytes_max(kind);
+    if range.is_none_or(is_fine) {
+        return Ok(());
+    }
+    Err(UpstreamError::doing("reading a part of an object")(
+        io::ErrorKind::InvalidInput.into(),
+    ))
 }
 
 /// A lock of restic's at the upstream.

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -65,9 +64,7 @@ impl World {
         let hub = office.take_hub();
         hub.signal(Signal::TERM);
         done(hub);
-        let path = office.path().join("credentials.toml");
-        fs::write(&path, credentials).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let path = office.credentials(credentials);
         let address = url.split("://").nth(1).unwrap().split('/').next().unwrap();
         Self {
             state: office.hub_state(),

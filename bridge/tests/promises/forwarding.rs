@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use berth_bridge::{
@@ -11,6 +12,7 @@ use berth_bridge::{
 };
 use berth_repository::Id;
 use berth_wire::{ObjectKind, SetSeq};
+use bytes::Bytes;
 
 use crate::hub::{Hub, NOW_NS};
 use crate::laptop::Laptop;
@@ -127,10 +129,27 @@ impl Upstream for Memory {
         if fails { Err(broken()) } else { Ok(()) }
     }
 
+    fn read(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, UpstreamError> {
+        self.operation()?;
+        let there = self.objects.get(&(kind, *id)).cloned().map(Bytes::from);
+        Ok(there.map(|whole| part(&whole, range)))
+    }
+
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {
         self.operation()?;
         Ok(self.objects.get(&(kind, *id)).map(|bytes| Id::of(bytes)))
     }
+}
+
+fn part(whole: &Bytes, range: Option<Range<u64>>) -> Bytes {
+    let Range { start, end } = range.unwrap_or(0..u64::MAX);
+    let within = |at: u64| at.min(whole.len() as u64) as usize;
+    whole.slice(within(start)..within(end))
 }
 
 /// Whenever a snapshot is there, everything of its set and of those before is.
@@ -238,6 +257,15 @@ impl Upstream for Counting {
     ) -> Result<(), UpstreamError> {
         self.count(format!("write {kind:?}"))
             .write(kind, id, length, from)
+    }
+
+    fn read(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, UpstreamError> {
+        self.count(format!("read {kind:?}")).read(kind, id, range)
     }
 
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {

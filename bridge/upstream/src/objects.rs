@@ -1,8 +1,9 @@
 //! S3 and WebDAV, through opendal.
 
 use std::io;
+use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use opendal::services::{S3, Webdav};
 use opendal::{Buffer, ErrorKind, HttpTransporter, OperationContext, Operator};
@@ -10,7 +11,7 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use reqwest::{Client, StatusCode};
 
 use crate::Credentials;
-use crate::storage::{CONFIG, DATA, Each, Found, LOCKS, Storage, too_large};
+use crate::storage::{CONFIG, DATA, Each, Found, LOCKS, Storage, Wanted, too_large};
 use crate::web::{one_line, refusal};
 
 /// A repository on S3: writing is one step.
@@ -89,8 +90,8 @@ impl Storage for Bucket {
         list(&self.0, folder, each).await
     }
 
-    async fn read(&self, path: &str, size_bytes_max: u64) -> io::Result<Option<Bytes>> {
-        read(&self.0, path, size_bytes_max).await
+    async fn read(&self, path: &str, wanted: &Wanted) -> io::Result<Option<Bytes>> {
+        read(&self.0, path, wanted).await
     }
 
     /// A `config` is not replaced, where the storage knows `If-None-Match`: two hubs may begin at the same moment. Every
@@ -123,8 +124,8 @@ impl Storage for Dav {
         list(&self.operator, folder, each).await
     }
 
-    async fn read(&self, path: &str, size_bytes_max: u64) -> io::Result<Option<Bytes>> {
-        read(&self.operator, path, size_bytes_max).await
+    async fn read(&self, path: &str, wanted: &Wanted) -> io::Result<Option<Bytes>> {
+        read(&self.operator, path, wanted).await
     }
 
     async fn write(&self, path: &str, bytes: Bytes) -> io::Result<()> {
@@ -180,20 +181,53 @@ async fn list(operator: &Operator, folder: &'static str, each: Each<'_>) -> io::
     }
 }
 
-async fn read(operator: &Operator, path: &str, size_bytes_max: u64) -> io::Result<Option<Bytes>> {
-    // One byte more than may be there: what is larger shows.
-    match operator.stat(path).await {
-        Ok(found) if found.content_length() > size_bytes_max => return Err(too_large()),
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failure(error)),
-    }
-    match operator.read(path).await {
-        Ok(buffer) if buffer.len() as u64 > size_bytes_max => Err(too_large()),
-        Ok(buffer) => Ok(Some(buffer.to_bytes())),
+async fn read(operator: &Operator, path: &str, wanted: &Wanted) -> io::Result<Option<Bytes>> {
+    let read = match wanted {
+        Wanted::Whole { size_bytes_max } => match operator.stat(path).await {
+            Ok(found) if found.content_length() > *size_bytes_max => return Err(too_large()),
+            Ok(_) => take(operator, path, wanted).await.map(Some),
+            Err(error) => Err(error),
+        },
+        Wanted::Part(range) => match take_part(operator, path, range).await {
+            // The server passes over what was asked for: it is taken out of everything.
+            Ok(None) => take(operator, path, wanted).await.map(Some),
+            taken => taken,
+        },
+    };
+    match read {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        // The file ends before.
+        Err(error) if status(&error) == Some(StatusCode::RANGE_NOT_SATISFIABLE) => Ok(Some(Bytes::new())),
         Err(error) => Err(failure(error)),
+        Ok(read) => Ok(read),
     }
+}
+
+/// Reads a file from its beginning, as far as it is needed.
+async fn take(operator: &Operator, path: &str, wanted: &Wanted) -> opendal::Result<Bytes> {
+    let mut stream = operator.reader(path).await?.into_stream(..).await?;
+    let mut pieces = wanted.from(0);
+    while pieces.missing_bytes() > 0
+        && let Some(buffer) = stream.try_next().await?
+    {
+        buffer.for_each(|piece| pieces.add(&piece));
+    }
+    Ok(pieces.end())
+}
+
+/// Asks for a part alone. `None`: more came than that.
+async fn take_part(operator: &Operator, path: &str, range: &Range<u64>) -> opendal::Result<Option<Bytes>> {
+    let mut stream = operator.reader(path).await?.into_stream(range.clone()).await?;
+    let file_size_bytes = stream.metadata().await?.content_length();
+    let size_bytes = range.end.min(file_size_bytes).saturating_sub(range.start);
+    let mut bytes = BytesMut::new();
+    while let Some(buffer) = stream.try_next().await? {
+        if (bytes.len() + buffer.len()) as u64 > size_bytes {
+            return Ok(None);
+        }
+        buffer.for_each(|piece| bytes.extend_from_slice(&piece));
+    }
+    Ok(Some(bytes.freeze()))
 }
 
 fn failure(error: opendal::Error) -> io::Error {

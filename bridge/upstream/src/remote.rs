@@ -2,10 +2,11 @@
 
 use std::io::{self, Read};
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_bridge::{Lock, SMALL_OBJECT_SIZE_BYTES_MAX, Upstream, UpstreamError, size_bytes_max};
+use berth_bridge::{Lock, SMALL_OBJECT_SIZE_BYTES_MAX, Upstream, UpstreamError, check_range, size_bytes_max};
 use berth_repository::Id;
 use berth_wire::ObjectKind;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::storage::{CONFIG, Found, LOCKS, Storage, folder_of, path_of};
+use crate::storage::{CONFIG, Found, LOCKS, Storage, Wanted, folder_of, path_of, too_large};
 
 /// Longest time that a call may take which moves next to nothing; listings of 100,000s of files too.
 const CALL_MAX: Duration = Duration::from_secs(120);
@@ -52,11 +53,26 @@ impl<S: Storage> Remote<S> {
         }
     }
 
-    pub(crate) fn read(&self, path: &str) -> Result<Option<Bytes>, UpstreamError> {
-        let size_bytes_max = SMALL_OBJECT_SIZE_BYTES_MAX;
-        self.wait("reading a file", size_bytes_max, async || {
-            self.storage.read(path, size_bytes_max).await
-        })
+    fn read_file(&self, path: &str) -> Result<Option<Bytes>, UpstreamError> {
+        self.read_wanted("reading a file", path, &whole(SMALL_OBJECT_SIZE_BYTES_MAX))
+    }
+
+    fn read_wanted(
+        &self,
+        doing: &'static str,
+        path: &str,
+        wanted: &Wanted,
+    ) -> Result<Option<Bytes>, UpstreamError> {
+        let size_bytes_max = wanted.size_bytes_max();
+        let read = self.wait(doing, size_bytes_max, async || {
+            self.storage.read(path, wanted).await
+        })?;
+        match read {
+            Some(bytes) if bytes.len() as u64 > size_bytes_max => {
+                Err(UpstreamError::doing(doing)(too_large()))
+            }
+            read => Ok(read),
+        }
     }
 
     /// Writes a file, reads it back and removes it. Somebody waits for it: nothing is tried twice.
@@ -66,7 +82,7 @@ impl<S: Storage> Remote<S> {
         self.wait("writing a file to try it", 0, async || {
             self.storage.write(path, bytes.clone()).await
         })?;
-        let read = self.read(path);
+        let read = self.read_file(path);
         self.wait("removing the file that was written to try it", 0, async || {
             self.storage.remove(path).await
         })?;
@@ -118,6 +134,10 @@ impl<S: Storage> Remote<S> {
     }
 }
 
+const fn whole(size_bytes_max: u64) -> Wanted {
+    Wanted::Whole { size_bytes_max }
+}
+
 /// Gone by itself, perhaps. What a server refuses it refuses again.
 const fn may_be_a_whim(kind: io::ErrorKind) -> bool {
     use io::ErrorKind;
@@ -142,7 +162,7 @@ impl<S: Storage> Upstream for Remote<S> {
     }
 
     fn config(&mut self) -> Result<Option<Vec<u8>>, UpstreamError> {
-        Ok(self.read(CONFIG)?.map(Vec::from))
+        Ok(self.read_file(CONFIG)?.map(Vec::from))
     }
 
     fn list(&mut self, kind: ObjectKind, each: &mut dyn FnMut(Id, u64)) -> Result<(), UpstreamError> {
@@ -195,14 +215,23 @@ impl<S: Storage> Upstream for Remote<S> {
         written
     }
 
+    fn read(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, UpstreamError> {
+        check_range(kind, range.as_ref())?;
+        let wanted = range.map_or_else(|| whole(size_bytes_max(kind)), Wanted::Part);
+        self.read_wanted("reading an object", &path_of(kind, id), &wanted)
+    }
+
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {
         if !S::IS_READ_BACK {
             return Ok(None);
         }
-        let (path, size_bytes_max) = (path_of(kind, id), size_bytes_max(kind));
-        let read = self.wait("reading an object back", size_bytes_max, async || {
-            self.storage.read(&path, size_bytes_max).await
-        })?;
+        let wanted = whole(size_bytes_max(kind));
+        let read = self.read_wanted("reading an object back", &path_of(kind, id), &wanted)?;
         Ok(read.map(|bytes| Id::of(&bytes)))
     }
 }
@@ -226,7 +255,7 @@ mod tests {
             std::future::pending().await
         }
 
-        async fn read(&self, _path: &str, _size_bytes_max: u64) -> io::Result<Option<Bytes>> {
+        async fn read(&self, _path: &str, _wanted: &Wanted) -> io::Result<Option<Bytes>> {
             std::future::pending().await
         }
 

@@ -1,15 +1,16 @@
 //! The REST server of restic (restic.readthedocs.io, "REST Backend"), version 2 of its protocol and version 1.
 
 use std::io;
+use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LAST_MODIFIED};
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LAST_MODIFIED, RANGE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
 use crate::Credentials;
-use crate::storage::{Each, Found, LOCKS, Storage, too_large};
+use crate::storage::{Each, Found, LOCKS, Pieces, Storage, Wanted, too_large};
 use crate::web::{failure, refusal};
 
 const VERSION_2: &str = "application/vnd.x.restic.rest.v2";
@@ -104,7 +105,13 @@ impl Storage for Rest {
             .headers()
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind == VERSION_2);
-        let body = body(answer, LISTING_SIZE_BYTES_MAX).await?;
+        let whole = Wanted::Whole {
+            size_bytes_max: LISTING_SIZE_BYTES_MAX,
+        };
+        let body = body(answer, whole.from(0)).await?;
+        if body.len() as u64 > LISTING_SIZE_BYTES_MAX {
+            return Err(too_large());
+        }
         let listed: Vec<(String, Option<u64>)> = if is_version_2 {
             let listed: Vec<Listed> = serde_json::from_slice(&body)?;
             listed.into_iter().map(|one| (one.name, Some(one.size))).collect()
@@ -123,12 +130,24 @@ impl Storage for Rest {
         Ok(())
     }
 
-    async fn read(&self, path: &str, size_bytes_max: u64) -> io::Result<Option<Bytes>> {
-        let answer = self.request(Method::GET, path)?.send().await.map_err(failure)?;
-        if answer.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
+    async fn read(&self, path: &str, wanted: &Wanted) -> io::Result<Option<Bytes>> {
+        let mut request = self.request(Method::GET, path)?;
+        if let Wanted::Part(Range { start, end }) = wanted {
+            request = request.header(RANGE, format!("bytes={start}-{}", end - 1));
         }
-        body(ok(answer)?, size_bytes_max).await.map(Some)
+        let answer = request.send().await.map_err(failure)?;
+        match (answer.status(), wanted) {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            // The file ends before.
+            (StatusCode::RANGE_NOT_SATISFIABLE, Wanted::Part(_)) => Ok(Some(Bytes::new())),
+            (StatusCode::PARTIAL_CONTENT, Wanted::Part(range)) => {
+                let offset = content_range_start(&answer).filter(|offset| *offset <= range.start);
+                let offset = offset.ok_or(io::ErrorKind::InvalidData)?;
+                body(answer, wanted.from(offset)).await.map(Some)
+            }
+            // Everything: a server may pass over what was asked for.
+            _ => body(ok(answer)?, wanted.from(0)).await.map(Some),
+        }
     }
 
     async fn write(&self, path: &str, bytes: Bytes) -> io::Result<()> {
@@ -176,15 +195,20 @@ fn ok(answer: Response) -> io::Result<Response> {
     }
 }
 
-async fn body(mut answer: Response, size_bytes_max: u64) -> io::Result<Bytes> {
-    let mut all = BytesMut::new();
-    while let Some(piece) = answer.chunk().await.map_err(failure)? {
-        if (all.len() + piece.len()) as u64 > size_bytes_max {
-            return Err(too_large());
-        }
-        all.extend_from_slice(&piece);
+async fn body(mut answer: Response, mut pieces: Pieces) -> io::Result<Bytes> {
+    while pieces.missing_bytes() > 0
+        && let Some(piece) = answer.chunk().await.map_err(failure)?
+    {
+        pieces.add(&piece);
     }
-    Ok(all.freeze())
+    Ok(pieces.end())
+}
+
+/// RFC 9110, 14.4: where the part begins that is answered.
+fn content_range_start(answer: &Response) -> Option<u64> {
+    let range = answer.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    let (start, _) = range.strip_prefix("bytes ")?.split_once('-')?;
+    start.parse().ok()
 }
 
 /// RFC 9110, 5.6.7, its preferred form.

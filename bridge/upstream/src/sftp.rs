@@ -15,11 +15,11 @@ use openssh_sftp_client::error::{Error, SftpErrorKind};
 use openssh_sftp_client::file::TokioCompatFile;
 use openssh_sftp_client::fs::DirEntry;
 use openssh_sftp_client::{Sftp as Client, SftpOptions};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncSeekExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::Credentials;
-use crate::storage::{DATA, Each, Found, LOCKS, Storage, too_large};
+use crate::storage::{DATA, Each, Found, LOCKS, Storage, Wanted};
 use crate::web::one_line;
 
 /// Folders that are listed at once: most of the time of a listing is waiting.
@@ -185,29 +185,33 @@ impl Storage for Sftp {
         .await
     }
 
-    async fn read(&self, path: &str, size_bytes_max: u64) -> io::Result<Option<Bytes>> {
-        let read = self.with(async |client| {
+    async fn read(&self, path: &str, wanted: &Wanted) -> io::Result<Option<Bytes>> {
+        self.with(async |client| {
             let mut file = match client.open(self.root.join(path)).await {
                 Ok(file) => file,
                 Err(error) if is_missing(&error) => return Ok(None),
                 Err(error) => return Err(error),
             };
-            let mut all = BytesMut::new();
+            let offset = match wanted {
+                Wanted::Whole { .. } => 0,
+                Wanted::Part(range) => range.start,
+            };
+            file.seek(io::SeekFrom::Start(offset)).await?;
+            let mut pieces = wanted.from(offset);
             // What the server says of its length is not believed.
-            while let Some(piece) = file.read(READ_SIZE_BYTES, BytesMut::new()).await? {
-                all.extend_from_slice(&piece);
-                if all.len() as u64 > size_bytes_max {
-                    return Ok(Some(None));
-                }
+            loop {
+                let asked = u64::from(READ_SIZE_BYTES).min(pieces.missing_bytes());
+                let asked = u32::try_from(asked).unwrap_or(READ_SIZE_BYTES);
+                // None where nothing is asked, or the file ends.
+                let Some(piece) = file.read(asked, BytesMut::new()).await? else {
+                    break;
+                };
+                pieces.add(&piece);
             }
             file.close().await?;
-            Ok(Some(Some(all.freeze())))
-        });
-        match read.await? {
-            Some(None) => Err(too_large()),
-            Some(whole) => Ok(whole),
-            None => Ok(None),
-        }
+            Ok(Some(pieces.end()))
+        })
+        .await
     }
 
     async fn write(&self, path: &str, bytes: Bytes) -> io::Result<()> {

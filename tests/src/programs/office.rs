@@ -70,14 +70,21 @@ impl Office {
     /// The hub forwards to a server from its next start on, with a credentials file of this text.
     pub fn forward_to(&mut self, url: &str, credentials: &str) {
         self.upstream = Some(url.to_owned());
-        let path = self.path().join("credentials.toml");
-        fs::write(&path, credentials).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let path = self.credentials(credentials);
         fs::write(
             self.path().join("berthd.toml"),
             format!("credentials = {path:?}\n"),
         )
         .unwrap();
+    }
+
+    /// Writes a file of credentials: its path.
+    #[must_use]
+    pub fn credentials(&self, text: &str) -> PathBuf {
+        let path = self.path().join("credentials.toml");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
     }
 
     /// Below it lies everything.

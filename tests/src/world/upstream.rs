@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use berth_bridge::{Lock, Upstream, UpstreamError};
@@ -152,6 +153,22 @@ impl Upstream for MemoryUpstream {
         }
         // It is there, but nobody hears of it.
         state.may_fail("finishing a write")
+    }
+
+    fn read(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, UpstreamError> {
+        let mut state = self.lock();
+        state.may_fail("reading")?;
+        let whole = state.objects.get(&(kind, *id));
+        Ok(whole.map(|whole| {
+            let Range { start, end } = range.unwrap_or(0..u64::MAX);
+            let within = |at: u64| at.min(whole.len() as u64) as usize;
+            whole.slice(within(start)..within(end))
+        }))
     }
 
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {

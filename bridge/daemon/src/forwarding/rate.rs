@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io::{self, Read};
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use berth_bridge::{Lock, Upstream, UpstreamError};
 use berth_radio::Time;
 use berth_repository::Id;
 use berth_wire::ObjectKind;
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Monotonic;
@@ -118,6 +120,15 @@ impl Upstream for Paced {
         let pace = &*self.pace;
         self.upstream
             .write(kind, id, length, &mut PacedRead { bytes, pace })
+    }
+
+    fn read(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, UpstreamError> {
+        self.upstream.read(kind, id, range)
     }
 
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {

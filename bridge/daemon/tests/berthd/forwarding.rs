@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use berth_disk::OsDisk;
 use berth_pairing::Identity;
 use berth_repository::Id;
 use berth_wire::ObjectKind;
+use bytes::Bytes;
 use rand_core::OsRng;
 use serde_json::{Value, json};
 
@@ -96,6 +98,15 @@ impl Upstream for Meeting {
         bytes: &mut dyn Read,
     ) -> Result<(), UpstreamError> {
         self.folder.write(kind, id, length, bytes)
+    }
+
+    fn read(
+        &mut self,
+        kind: ObjectKind,
+        id: &Id,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, UpstreamError> {
+        self.folder.read(kind, id, range)
     }
 
     fn digest(&mut self, kind: ObjectKind, id: &Id) -> Result<Option<Id>, UpstreamError> {
