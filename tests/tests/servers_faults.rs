@@ -7,22 +7,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use berth_bridge::{ForwardError, Forwarder, Journal, Progress, Spool, Upstream};
-use berth_disk::OsDisk;
-use berth_pairing::Identity;
+use berth_bridge::{ForwardError, Forwarder, Progress, Spool, Upstream};
 use berth_repository::Id;
 use berth_tests::corpus;
 use berth_tests::programs::proxy::{Fault, Faults, Proxy};
 use berth_tests::programs::relay::Relay;
 use berth_tests::programs::servers::{moto, rclone, s3_credentials, sshd};
-use berth_tests::programs::{Office, done};
+use berth_tests::programs::{Office, copied_spool, done};
 use berth_upstream::{Credentials, Place};
 use berth_wire::ObjectKind;
-use rand_core::OsRng;
 use rustix::process::Signal;
 
 const NOW_NS: i64 = 1_800_000_000_000_000_000;
@@ -104,16 +100,9 @@ impl World {
         place.repository(run).unwrap()
     }
 
-    /// A copy of the hub's state for one run.
+    /// A copy of the hub's spool for one run.
     fn spool(&self, run: &str) -> Arc<Spool> {
-        let state = self.place.join(format!("state-{run}"));
-        let mut copy = Command::new("cp");
-        let copied = copy.arg("-a").arg(&self.state).arg(&state).status();
-        assert!(copied.unwrap().success());
-        let disk = Arc::new(OsDisk::open(&state).unwrap());
-        let hub = Arc::new(Identity::open_or_generate(&*disk, &mut OsRng).unwrap());
-        let (journal, _) = Journal::open(state.join("journal"), None).unwrap();
-        Spool::open(disk, journal, hub, 0).unwrap().0
+        copied_spool(&self.state, &self.place.join(format!("state-{run}")))
     }
 
     fn forward_in_peace(&mut self, through: SocketAddr) {

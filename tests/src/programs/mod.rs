@@ -19,7 +19,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-pub use office::{Laptop, Office, done};
+pub use office::{Laptop, Office, copied_spool, done};
 
 /// A program that says nothing of what is waited for within this time has failed. Far above what anything takes, so that
 /// a busy machine fails nothing.

@@ -5,9 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use berth_bridge::{Journal, Spool};
+use berth_disk::OsDisk;
+use berth_pairing::Identity;
+use rand_core::OsRng;
 use serde_json::Value;
 
 use super::{Ended, Process, WAIT_MAX, program};
@@ -332,4 +337,19 @@ pub fn done(process: Process) -> Ended {
     let ended = process.end();
     assert_eq!(ended.code, 0, "{ended}");
     ended
+}
+
+/// The spool of a hub that has stopped, from a copy of its state folder.
+///
+/// # Panics
+/// Where it can't be copied or opened.
+#[must_use]
+#[expect(clippy::unwrap_used, reason = "assertions for tests")]
+pub fn copied_spool(state: &Path, to: &Path) -> Arc<Spool> {
+    let copied = Command::new("cp").arg("-a").arg(state).arg(to).status();
+    assert!(copied.unwrap().success());
+    let disk = Arc::new(OsDisk::open(to).unwrap());
+    let hub = Arc::new(Identity::open_or_generate(&*disk, &mut OsRng).unwrap());
+    let (journal, _) = Journal::open(to.join("journal"), None).unwrap();
+    Spool::open(disk, journal, hub, 0).unwrap().0
 }
