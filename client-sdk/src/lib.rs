@@ -8,9 +8,12 @@
 
 mod catalogue;
 mod chunker;
+mod claims;
 mod encoding;
 mod entry;
+mod finding;
 mod known;
+mod look_back;
 mod reading;
 mod repository;
 mod rules;
@@ -19,6 +22,8 @@ mod source;
 mod visit;
 
 pub use chunker::{CHUNK_SIZE_BYTES_AVERAGE, CHUNK_SIZE_BYTES_MAX, CHUNK_SIZE_BYTES_MIN};
+pub use finding::Finding;
+pub use look_back::LookBack;
 pub use reading::{
     ANSWER_MAX, Answer, Ask, BYTES_IN_FLIGHT_MAX, QUESTIONS_IN_FLIGHT_MAX, Question, Reading, ReadingStep,
 };

@@ -39,12 +39,14 @@ use berth_wire::{SetRef, SetSeq, ToHub, ToLaptop, encode};
 use self::checkpoint::{Budget, Reach};
 use self::first::Newest;
 use self::marks::{Due, LAST_CHANCE_BYTES_MIN, MarkKind, Marks};
-use self::memory::{CatalogueRef, Memory};
+use self::memory::CatalogueRef;
+pub(crate) use self::memory::Memory;
 use self::rebuild::Rebuild;
 use self::salvage::Salvage;
 use self::sink::Sink;
 use self::work::Work;
 use crate::catalogue::BlockFile;
+use crate::claims::Claims;
 use crate::rules::Matcher;
 use crate::scan::Scan;
 use crate::{LaptopRepository, Source};
@@ -87,6 +89,7 @@ struct Prepared {
     hub_has_repository: bool,
     catalogue_number: u64,
     catalogue: BlockFile,
+    claims: Claims,
     /// What is to be asked of the hub first.
     rebuild: Option<Rebuild>,
     salvage: Salvage,

@@ -443,6 +443,8 @@ impl World {
                     LaptopOutput::Over(ended) => {
                         let outcome = self.laptop.ended(ended);
                         self.note(format!("laptop {}, {:?}", outcome.how, outcome.watched));
+                        let found = &outcome.findings;
+                        assert!(found.is_empty(), "an honest hub is found at fault: {found:?}");
                         self.outcomes.push(outcome);
                     }
                 }

@@ -7,7 +7,7 @@ use berth_pairing::{DeviceId, Identity, verify};
 use berth_wire::{MANIFEST_CONTEXT, RECEIPT_CONTEXT, Signed};
 
 /// Signs with the laptop's identity, checks against one hub's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LaptopKeys {
     /// The laptop.
     pub laptop: Arc<Identity>,

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use berth_client_sdk::{Outgoing, Progress, Reading, ReadingStep, Step, Summary, Visit, VisitError};
+use berth_client_sdk::{
+    LookBack, Outgoing, Progress, Reading, ReadingStep, Step, Summary, Visit, VisitError,
+};
 use berth_pairing::{BeaconKey, DeviceId, Peer, verify};
 use berth_radio::{Command, Time};
 use berth_session::{LaptopEffect, LaptopEnd, LaptopInput, LaptopSession, LaptopStep};
@@ -27,27 +29,38 @@ pub type Begin = Box<dyn FnOnce(&Peer) -> Result<Errand, VisitError> + Send>;
 
 /// What a laptop comes for.
 pub enum Errand {
-    /// To back up.
-    BackUp(Visiting),
+    /// To back up, and to look once that is done at what the hub has confirmed.
+    BackUp(Visiting, Option<Box<LookBack>>),
     /// To read back.
     Read(Box<Reading>),
 }
 
 impl From<Visit> for Errand {
     fn from(visit: Visit) -> Self {
-        Self::BackUp(Visiting::Inline(Box::new(visit)))
+        Self::BackUp(Visiting::Inline(Box::new(visit)), None)
     }
 }
 
 impl From<Visiting> for Errand {
     fn from(visiting: Visiting) -> Self {
-        Self::BackUp(visiting)
+        Self::BackUp(visiting, None)
     }
 }
 
 impl From<Reading> for Errand {
     fn from(reading: Reading) -> Self {
         Self::Read(Box::new(reading))
+    }
+}
+
+impl Errand {
+    /// Looks back when the set is complete; a visit that reads has nothing to look back at.
+    #[must_use]
+    pub fn looking_back(self, look_back: LookBack) -> Self {
+        match self {
+            Self::BackUp(visiting, _) => Self::BackUp(visiting, Some(Box::new(look_back))),
+            Self::Read(reading) => Self::Read(reading),
+        }
     }
 }
 
@@ -96,6 +109,7 @@ pub enum Work {
 pub struct Laptop {
     session: LaptopSession,
     begin: Option<Begin>,
+    look_back: Option<Box<LookBack>>,
     stage: Stage,
     decoder: Decoder,
     /// Whom the link leads to.
@@ -114,6 +128,8 @@ enum Stage {
     Before,
     Visiting(Visiting),
     Reading(Box<Reading>),
+    /// The set is complete, whatever comes of the look.
+    Looking(Box<LookBack>, Box<Summary>),
     /// The last words.
     Parting {
         visit: Option<Result<Box<Summary>, VisitError>>,
@@ -140,6 +156,7 @@ impl Laptop {
         let mut laptop = Self {
             session,
             begin,
+            look_back: None,
             stage: Stage::Before,
             decoder: Decoder::default(),
             hub: None,
@@ -158,7 +175,11 @@ impl Laptop {
     pub fn progress(&self) -> Option<&Progress> {
         match &self.stage {
             Stage::Visiting(visit) => Some(visit.progress()),
-            Stage::Before | Stage::Reading(_) | Stage::Parting { .. } | Stage::Left { .. } => None,
+            Stage::Before
+            | Stage::Reading(_)
+            | Stage::Looking(..)
+            | Stage::Parting { .. }
+            | Stage::Left { .. } => None,
         }
     }
 
@@ -198,7 +219,7 @@ impl Laptop {
     pub fn next_at(&self) -> Option<Time> {
         let own = match &self.stage {
             Stage::Parting { until, .. } => Some(*until),
-            Stage::Visiting(_) | Stage::Reading(_) => {
+            Stage::Visiting(_) | Stage::Reading(_) | Stage::Looking(..) => {
                 Some((self.said_at + KEEP_ALIVE).min(self.heard_at + SILENCE_MAX))
             }
             Stage::Before | Stage::Left { .. } => None,
@@ -211,6 +232,7 @@ impl Laptop {
     pub fn handle(&mut self, now: Time, input: LaptopInput, out: &mut Vec<LaptopOutput>) {
         match (input, &self.stage) {
             (LaptopInput::Leave, Stage::Visiting(_) | Stage::Reading(_)) => self.part(now, None),
+            (LaptopInput::Leave, Stage::Looking(..)) => self.looked(now),
             (LaptopInput::Leave, Stage::Parting { .. } | Stage::Left { .. }) => {}
             (LaptopInput::Tick, _) => {
                 self.tell_session(now, LaptopInput::Tick, out);
@@ -240,6 +262,14 @@ impl Laptop {
                 }
                 return Work::More;
             }
+            Stage::Looking(look_back, _) => {
+                match look_back.next(now) {
+                    ReadingStep::Send(message) => self.say(&message),
+                    ReadingStep::Wait => return Work::Wait,
+                    ReadingStep::Done => self.looked(now),
+                }
+                return Work::More;
+            }
             Stage::Before | Stage::Parting { .. } | Stage::Left { .. } => return Work::Wait,
         };
         match visit.next(now) {
@@ -250,7 +280,7 @@ impl Laptop {
             }
             Ok(Step::Working) => {}
             Ok(Step::Wait) => return Work::Wait,
-            Ok(Step::Done(summary)) => self.part(now, Some(Ok(summary))),
+            Ok(Step::Done(summary)) => self.look_back(now, summary),
             Err(error) => self.part(now, Some(Err(error))),
         }
         Work::More
@@ -259,6 +289,10 @@ impl Laptop {
     fn tick(&mut self, now: Time, out: Out<'_>) {
         match &self.stage {
             Stage::Parting { until, .. } if now >= *until => self.leave(now, out),
+            Stage::Looking(..) if now >= self.heard_at + SILENCE_MAX => {
+                self.looked(now);
+                self.leave(now, out);
+            }
             Stage::Visiting(_) | Stage::Reading(_) if now >= self.heard_at + SILENCE_MAX => {
                 self.enter(Stage::Left {
                     visit: None,
@@ -267,7 +301,7 @@ impl Laptop {
                 self.tell_session(now, LaptopInput::Leave, out);
             }
             // A full link says by itself that we are here.
-            Stage::Visiting(_) | Stage::Reading(_)
+            Stage::Visiting(_) | Stage::Reading(_) | Stage::Looking(..)
                 if now >= self.said_at + KEEP_ALIVE && self.session.room_bytes() > 0 =>
             {
                 self.said_at = now;
@@ -276,6 +310,7 @@ impl Laptop {
             Stage::Before
             | Stage::Visiting(_)
             | Stage::Reading(_)
+            | Stage::Looking(..)
             | Stage::Parting { .. }
             | Stage::Left { .. } => {}
         }
@@ -293,6 +328,44 @@ impl Laptop {
             && let Some(progress) = &mut self.progress
         {
             progress.receipts.push(receipt);
+        }
+    }
+
+    /// The set is complete.
+    fn look_back(&mut self, now: Time, summary: Box<Summary>) {
+        self.enter(Stage::Before);
+        let began = self.look_back.take().and_then(|mut look_back| {
+            let progress = self.progress.as_ref()?;
+            look_back.begin(now, progress).ok()?;
+            Some(look_back)
+        });
+        match began {
+            Some(look_back) => self.stage = Stage::Looking(look_back, summary),
+            None => self.part(now, Some(Ok(summary))),
+        }
+    }
+
+    /// The look is over; the visit has ended well whatever was found.
+    fn looked(&mut self, now: Time) {
+        if let Some(summary) = self.found() {
+            self.part(now, Some(Ok(summary)));
+        }
+    }
+
+    /// Takes in what was found, if this is a look.
+    fn found(&mut self) -> Option<Box<Summary>> {
+        match std::mem::replace(&mut self.stage, Stage::Before) {
+            Stage::Looking(look_back, summary) => {
+                let found = look_back.end();
+                if let Some(progress) = &mut self.progress {
+                    progress.findings.extend(found);
+                }
+                Some(summary)
+            }
+            stage => {
+                self.stage = stage;
+                None
+            }
         }
     }
 
@@ -341,6 +414,10 @@ impl Laptop {
                 LaptopEffect::Frame(frame) => self.frame(now, frame, out),
                 LaptopEffect::Room => {}
                 LaptopEffect::Over(session) => {
+                    if let Some(summary) = self.found() {
+                        let visit = Some(Ok(summary));
+                        self.stage = Stage::Left { visit, cut: false };
+                    }
                     let over = Stage::Left {
                         visit: None,
                         cut: false,
@@ -360,7 +437,7 @@ impl Laptop {
                             (visit, session)
                         }
                         (Stage::Left { visit, cut: true }, _) => (visit, LaptopEnd::Cut),
-                        (Stage::Before | Stage::Reading(_), session) => (None, session),
+                        (Stage::Before | Stage::Reading(_) | Stage::Looking(..), session) => (None, session),
                     };
                     if let Some(stopping) = self.stopping.take() {
                         stopping.wait();
@@ -380,7 +457,9 @@ impl Laptop {
         (self.heard_at, self.said_at, self.hub) = (now, now, Some(hub.device));
         if let Some(begin) = self.begin.take() {
             match begin(&hub) {
-                Ok(Errand::BackUp(visit)) => self.stage = Stage::Visiting(visit),
+                Ok(Errand::BackUp(visit, look_back)) => {
+                    (self.stage, self.look_back) = (Stage::Visiting(visit), look_back);
+                }
                 Ok(Errand::Read(reading)) => self.stage = Stage::Reading(reading),
                 Err(error) => self.part(now, Some(Err(error))),
             }
@@ -405,13 +484,18 @@ impl Laptop {
             }
             (Ok(Some(Frame::Control(message))), Stage::Visiting(visit)) => visit.receive(now, message),
             (Ok(Some(Frame::Control(message))), Stage::Reading(reading)) => reading.receive(now, message),
+            (Ok(Some(Frame::Control(message))), Stage::Looking(look_back, _)) => look_back.receive(message),
             // After the last words, nothing matters.
             (_, Stage::Before | Stage::Parting { .. } | Stage::Left { .. }) => Ok(()),
-            (Ok(Some(Frame::Data { .. })) | Err(_), Stage::Visiting(_) | Stage::Reading(_)) => {
-                Err(protocol())
-            }
+            (
+                Ok(Some(Frame::Data { .. })) | Err(_),
+                Stage::Visiting(_) | Stage::Reading(_) | Stage::Looking(..),
+            ) => Err(protocol()),
         };
         if let Err(error) = received {
+            if matches!(self.stage, Stage::Looking(..)) {
+                return self.looked(now);
+            }
             self.part(now, Some(Err(error)));
         }
     }

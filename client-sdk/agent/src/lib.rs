@@ -22,7 +22,7 @@ pub use keys::LaptopKeys;
 pub use laptop::{Begin, Ended, Errand, Laptop, LaptopOutput, Work};
 pub use presence::{AWAY_AFTER, PAUSE_MAX, PAUSE_MIN, Presence};
 pub use reading::{LinkSource, Seen, read_back};
-pub use records::{HubRecord, SETS_MAX, SetRecord, VisitEnd, VisitRecord, hub_hex};
+pub use records::{HubRecord, SETS_MAX, SetRecord, Trouble, VisitEnd, VisitRecord, hub_hex};
 pub use report::{Estimate, Report, bytes, in_words, progress_fields, quoted, wrapped};
 pub use settings::{SETTINGS_FILE, Settings, SettingsError, write_list, write_text};
 pub use state::{State, StateError};

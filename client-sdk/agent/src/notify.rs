@@ -34,6 +34,8 @@ pub(crate) enum Notice {
     Cut { acknowledged: u64, changed: u64 },
     /// The hub takes no backup now, in words.
     Full { why: String },
+    /// The hub has lost or changed what it had confirmed, in words.
+    Trouble { why: String },
     /// No complete set for so many days; `None`: never.
     Overdue { days: Option<u64> },
 }
@@ -61,6 +63,7 @@ impl Notice {
                 ),
             ),
             Self::Full { why } => ("No backup: the hub takes none now", why.clone()),
+            Self::Trouble { why } => ("Backups on the hub are damaged", why.clone()),
             Self::Overdue { days: Some(days) } => (
                 "Backup is overdue",
                 format!("The last complete one is {days} days old. Take the laptop to the hub."),
@@ -142,6 +145,9 @@ impl Notifier {
         // Said once, not at every try until there is room.
         let is_full = matches!(visited.end, End::Full(_));
         let has_said_full = std::mem::replace(&mut self.has_said_full, is_full);
+        if let Some(why) = visited.trouble.clone() {
+            self.tell(Notice::Trouble { why });
+        }
         match &visited.end {
             End::Complete(summary) => {
                 self.overdue_days = None;

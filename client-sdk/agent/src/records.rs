@@ -6,7 +6,7 @@
 
 use std::io;
 
-use berth_client_sdk::{Progress, SealedSet, Summary};
+use berth_client_sdk::{Finding, Progress, SealedSet, Summary};
 use berth_disk::{Disk, replace};
 use berth_radio::Joined;
 use berth_repository::Id;
@@ -34,6 +34,44 @@ pub struct HubRecord {
     pub sets: Vec<SetRecord>,
     /// The newest visit.
     pub visit: Option<VisitRecord>,
+    /// What this hub was last found to have lost or changed, although it had confirmed it.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+}
+
+/// What a hub was found to have lost or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Wall clock of the laptop, nanoseconds since 1970.
+    pub at_ns: i64,
+    /// In words, without the hub's name and without advice.
+    pub words: String,
+}
+
+/// Findings that are named one by one.
+const FINDINGS_NAMED_MAX: usize = 3;
+
+impl Trouble {
+    /// `None`: nothing was found.
+    fn of(findings: &[Finding], at_ns: i64) -> Option<Self> {
+        let named = findings.iter().take(FINDINGS_NAMED_MAX).map(ToString::to_string);
+        let mut words = named.collect::<Vec<_>>().join("; ");
+        let more = findings.len().saturating_sub(FINDINGS_NAMED_MAX);
+        if more > 0 {
+            words += &format!("; and {more} more");
+        }
+        (!findings.is_empty()).then_some(Self { at_ns, words })
+    }
+
+    /// One line for a person.
+    #[must_use]
+    pub fn line(&self, hub: &str) -> String {
+        format!(
+            "The hub {hub} has lost or changed backups that it had confirmed: {}. {}",
+            self.words,
+            Finding::ADVICE
+        )
+    }
 }
 
 /// One set.
@@ -218,6 +256,7 @@ impl HubRecord {
         for receipt in &progress.receipts {
             self.signed(receipt);
         }
+        self.trouble = Trouble::of(&progress.findings, at_ns).or(self.trouble.take());
         let Some(visit) = &mut self.visit else { return };
         visit.ended_at_ns = at_ns;
         visit.end = end;
@@ -345,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_that_was_kept_without_its_steps_and_way_is_read() {
+    fn a_record_of_an_older_version_is_read() {
         let mut record = HubRecord::default();
         let progress = Progress {
             set: Some(SetSeq(4)),
@@ -356,6 +395,7 @@ mod tests {
         for newer in ["steps", "joined"] {
             assert!(old["visit"].as_object_mut().unwrap().remove(newer).is_some());
         }
+        assert!(old.as_object_mut().unwrap().remove("trouble").is_some());
         let old = serde_cbor::to_vec(&old).unwrap();
         assert_eq!(serde_cbor::from_slice::<HubRecord>(&old).unwrap(), record);
     }
@@ -437,6 +477,31 @@ mod tests {
         let (empty, was_damaged) = HubRecord::read(&disk, &[1; 32]).unwrap();
         assert!(was_damaged && empty == record);
         assert_eq!(disk.read(&format!("{path}.damaged"), 100).unwrap(), b"rotten");
+    }
+
+    #[test]
+    fn what_a_hub_has_lost_is_kept_over_visits_that_find_nothing() {
+        let mut record = HubRecord::default();
+        let set = SetSeq(4);
+        let found = Progress {
+            findings: (1..=5).map(|set| Finding::Set { set: SetSeq(set) }).collect(),
+            set: Some(set),
+            ..Progress::default()
+        };
+        record.welcomed("desk", &found, 1);
+        record.ended(&found, VisitEnd::Complete, None, 2);
+        let nothing = Progress {
+            set: Some(set),
+            ..Progress::default()
+        };
+        record.ended(&nothing, VisitEnd::Complete, None, 3);
+        let trouble = record.trouble.unwrap();
+        assert_eq!(trouble.at_ns, 2);
+        assert_eq!(
+            trouble.words,
+            "it no longer knows set 1; it no longer knows set 2; it no longer knows set 3; and 2 more"
+        );
+        assert!(trouble.line("desk").contains("hub desk has lost or changed"));
     }
 
     #[test]

@@ -76,6 +76,15 @@ pub(crate) fn status(options: &Options) -> Result<Outcome> {
             ));
         }
     }
+    for hub in &records {
+        if let Some(trouble) = &hub.trouble {
+            say(&format!(
+                "DAMAGED ({}): {}",
+                when(trouble.at_ns),
+                trouble.line(&hub.name)
+            ));
+        }
+    }
     let is_visiting = live
         .as_ref()
         .is_some_and(|live| live.get("doing") == Some(&"visiting".into()));
@@ -241,6 +250,9 @@ fn hub_json(hub: &HubRecord, settings: &Settings) -> Value {
         "on_hub": set(on_hub, on_hub.and_then(SetRecord::sealed_at_ns)),
         "upstream": set(upstream, upstream.and_then(SetRecord::forwarded_at_ns)),
         "upstream_overdue_days": overdue::upstream_days(hub, settings).map(|(_, days)| days),
+        "trouble": hub.trouble.as_ref().map(|trouble| json!({
+            "at": rfc3339(Some(trouble.at_ns)), "words": trouble.words,
+        })),
         "last_visit": hub.visit.as_ref().map(|visit| json!({
             "set": visit.set, "end": end_name(&visit.end), "began_at": rfc3339(Some(visit.began_at_ns)),
             "ended_at": rfc3339(Some(visit.ended_at_ns)), "bytes_changed": visit.bytes_changed,

@@ -8,7 +8,9 @@ use anyhow::{Result, bail};
 use berth_agent::{
     Begin, Errand, HubRecord, LaptopKeys, Leave, Left, Steps, VisitEnd, VisitThread, Visiting, Watched,
 };
-use berth_client_sdk::{OsSource, Progress, Rules, SealStage, Summary, Visit, VisitError, VisitOptions};
+use berth_client_sdk::{
+    LookBack, OsSource, Progress, Rules, SealStage, Summary, Visit, VisitError, VisitOptions,
+};
 use berth_disk::SharedDisk;
 use berth_pairing::Peer;
 use berth_radio::{Event, Radio, Time};
@@ -46,6 +48,8 @@ pub(crate) struct Visited {
     pub(crate) steps: Steps,
     /// What the person should know besides.
     pub(crate) notes: Vec<String>,
+    /// What the hub was found to have lost, in words.
+    pub(crate) trouble: Option<String>,
 }
 
 pub(crate) enum End {
@@ -130,8 +134,9 @@ fn begin(hands: &Hands, job: &Job, met: &Arc<Mutex<Option<Peer>>>) -> Begin {
     };
     Box::new(move |hub| {
         *met.lock().unwrap_or_else(PoisonError::into_inner) = Some(hub.clone());
-        let mut seed = [0; 32];
+        let (mut seed, mut look_seed) = ([0; 32], [0; 32]);
         OsRng.fill_bytes(&mut seed);
+        OsRng.fill_bytes(&mut look_seed);
         let options = VisitOptions {
             laptop: identity.device().0,
             hub: hub.device.0,
@@ -147,6 +152,13 @@ fn begin(hands: &Hands, job: &Job, met: &Arc<Mutex<Option<Peer>>>) -> Begin {
             laptop: identity,
             hub: hub.device,
         };
+        let look_back = LookBack::new(
+            Arc::clone(&disk),
+            hub.device.0,
+            Arc::clone(&repository),
+            Box::new(keys.clone()),
+            look_seed,
+        );
         let visiting = Visiting::start(&thread, move || {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             let source = Box::new(OsSource::new());
@@ -159,7 +171,7 @@ fn begin(hands: &Hands, job: &Job, met: &Arc<Mutex<Option<Peer>>>) -> Begin {
                 options,
             )
         })?;
-        Ok(Errand::from(visiting))
+        Ok(Errand::from(visiting).looking_back(look_back))
     })
 }
 
@@ -236,6 +248,7 @@ impl Keeper {
             (None, LaptopEnd::Left) if progress.set.is_some() || leave.is_asked() => End::Left,
             (None, session) => End::Failed(format!("{session}. {}", session.advice())),
         };
+        let mut trouble = None;
         if let Some(mut record) = self.record.take() {
             let (kept, summary) = match &end {
                 End::Complete(summary) => (VisitEnd::Complete, Some(&**summary)),
@@ -247,6 +260,10 @@ impl Keeper {
             if let Some(visit) = &mut record.visit {
                 visit.steps = self.steps.clone();
                 visit.joined = left.joined;
+            }
+            if !progress.findings.is_empty() {
+                trouble = record.trouble.as_ref().map(|trouble| trouble.line(&record.name));
+                self.notes.extend(trouble.clone());
             }
             self.write(&record);
             let sealed_at_ns = progress.set.and_then(|set| record.sealed_at_ns(set.0));
@@ -261,6 +278,7 @@ impl Keeper {
             took,
             steps: self.steps,
             notes: self.notes,
+            trouble,
         }
     }
 }

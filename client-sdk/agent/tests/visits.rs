@@ -266,6 +266,29 @@ fn a_damaged_snapshot_is_named_and_costs_only_its_own_set() {
 }
 
 #[test]
+fn a_hub_that_has_lost_packs_is_named_by_the_next_backup_and_by_the_status_from_then_on() {
+    let desk = Desk::new(1);
+    let status = || String::from_utf8(desk.run(&["status"]).stdout).unwrap();
+    desk.back_up();
+    assert!(status().contains("\"trouble\":null"), "{}", status());
+    for folder in spooled(&desk, "data") {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    // Which of its objects are looked at is left to chance.
+    let is_named = |_| {
+        let output = desk.run(&["backup", path(&desk.files)]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.contains("has lost or changed backups that it had confirmed: pack ")
+    };
+    assert!((0..40).any(is_named));
+    // The file is sent again once its pack is found missing.
+    let sends_all = |_| desk.back_up().1["bytes_sent"].as_u64() > Some(1 << 20);
+    assert!((0..40).any(sends_all));
+    assert!(status().contains("is missing"), "{}", status());
+}
+
+#[test]
 fn a_list_goes_past_a_folder_that_cannot_be_read_and_names_it() {
     let desk = Desk::new(1);
     let (kept, new) = (desk.files.join("kept"), desk.files.join("new"));

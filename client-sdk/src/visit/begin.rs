@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use berth_radio::Time;
 use berth_repository::Id;
-use berth_wire::{ObjectKind, PROTOCOL, Refusal, ToHub, ToLaptop};
+use berth_wire::{
+    ObjectKind, PROTOCOL, Receipt, ReceiptLevel, Refusal, SetRef, SetSeq, Signed, ToHub, ToLaptop, decode,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -24,10 +26,11 @@ use super::settle::{Settled, open_catalogue, settle};
 use super::sink::Sink;
 use super::work::{Frame, Work};
 use super::{Opened, Outgoing, Phase, Prepared, SealedSet, Visit, VisitError};
-use crate::Source;
 use crate::catalogue::BlockFile;
 use crate::chunker::Chunker;
+use crate::claims::{Claims, Remedy};
 use crate::scan::{Plan, Scan, ScannedRoot};
+use crate::{Finding, Source};
 
 impl Visit {
     pub(super) fn greet(&mut self, now: Time, source: Box<dyn Source>) -> Result<Phase, VisitError> {
@@ -55,6 +58,7 @@ impl Visit {
             receipts,
             tails,
             full,
+            reclaimed,
             ..
         } = welcome
         else {
@@ -64,15 +68,27 @@ impl Visit {
         if repository.is_some_and(|theirs| theirs != base.repository.id()) {
             return Err(VisitError::Refused(Refusal::OtherRepository));
         }
-        self.progress.receipts = receipts
+        let (receipts, false_ones): (Vec<_>, Vec<_>) = receipts
             .into_iter()
-            .filter(|receipt| base.keys.is_of_hub(receipt))
-            .collect();
+            .partition(|receipt| base.keys.is_of_hub(receipt));
+        let mut findings: Vec<_> = false_ones.iter().take(1).map(|_| Finding::Receipt).collect();
+        self.progress.reclaimed_through = upstream_through(&receipts).filter(|_| reclaimed);
+        self.progress.receipts = receipts;
+        let confirmed = Memory::read(&*base.disk, &base.folder, base.repository.id())?.last;
+        findings.extend(confirmed.and_then(|confirmed| is_older(last, confirmed)));
+        self.progress.findings = findings;
+        let mut claims = Claims::read(&*base.disk, &base.folder)?;
         let Settled {
             mut memory,
             known,
             rebuild,
-        } = settle(&base.disk, &base.folder, base.repository.id(), last)?;
+        } = settle(
+            &base.disk,
+            &base.folder,
+            base.repository.id(),
+            last,
+            claims.remedy,
+        )?;
         self.progress.set = Some(set);
         self.progress.last = memory.last.map(|set| SealedSet {
             set,
@@ -82,12 +98,19 @@ impl Visit {
         if let Some(full) = full {
             return Err(VisitError::Full(full));
         }
+        if claims.remedy == Remedy::SendAll {
+            memory.last = last;
+            memory.write(&*base.disk, &base.folder, base.repository.id())?;
+            claims.forget(last);
+            claims.remedy = Remedy::None;
+            claims.write(&*base.disk, &base.folder)?;
+        }
         let (catalogue_number, catalogue) = open_catalogue(&base.disk, &base.folder, &mut memory)?;
         let salvage = Salvage::new(&base.disk, &base.folder, &tails)?;
         let log = VisitLog::create(base.disk.clone(), &base.folder, set)?;
         let rng = ChaCha20Rng::from_seed(base.options.seed);
         let sink = Sink::new(base.repository.key().clone(), rng, base.stage, known, log, set)?;
-        self.progress.rebuilt = rebuild;
+        self.progress.rebuilt = rebuild && claims.remedy == Remedy::None && self.progress.findings.is_empty();
         Ok(Phase::Ask(Box::new(Prepared {
             source,
             sink,
@@ -97,7 +120,8 @@ impl Visit {
             hub_has_repository: repository.is_some(),
             catalogue_number,
             catalogue,
-            rebuild: rebuild.then(Rebuild::default),
+            rebuild: rebuild.then(|| Rebuild::without(claims.lost.clone())),
+            claims,
             salvage,
         })))
     }
@@ -122,6 +146,9 @@ impl Visit {
             prepared
                 .memory
                 .write(&*base.disk, &base.folder, base.repository.id())?;
+            if mem::take(&mut prepared.claims.remedy) != Remedy::None {
+                prepared.claims.write(&*base.disk, &base.folder)?;
+            }
         }
         if prepared.salvage.is_waiting() {
             return Ok((Phase::Ask(prepared), true));
@@ -227,5 +254,27 @@ impl Visit {
             }
             (ScannedRoot::Same, None) => Err(VisitError::Disk(std::io::ErrorKind::InvalidData.into())),
         }
+    }
+}
+
+/// The newest set that one of these says is upstream.
+fn upstream_through(receipts: &[Signed]) -> Option<SetSeq> {
+    let told = receipts
+        .iter()
+        .filter_map(|receipt| decode::<Receipt>(&receipt.body).ok());
+    told.filter(|receipt| receipt.level == ReceiptLevel::Upstream)
+        .map(|receipt| receipt.set.seq)
+        .max()
+}
+
+/// A hub never takes a set back: its newest is what it has confirmed, or newer.
+fn is_older(last: Option<SetRef>, confirmed: SetRef) -> Option<Finding> {
+    match last {
+        Some(last) if last == confirmed || last.seq > confirmed.seq => None,
+        Some(last) if last.seq == confirmed.seq => Some(Finding::Set { set: last.seq }),
+        Some(_) | None => Some(Finding::OldState {
+            confirmed: confirmed.seq,
+            shown: last.map(|last| last.seq),
+        }),
     }
 }

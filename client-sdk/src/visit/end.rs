@@ -13,6 +13,7 @@ use super::memory::{CatalogueRef, Memory};
 use super::settle::remove_other_catalogues;
 use super::work::Work;
 use super::{Base, Closing, Opened, Phase, Summary, Visit, VisitError};
+use crate::Finding;
 use crate::catalogue::remove_if_there;
 
 impl Visit {
@@ -76,6 +77,7 @@ impl Visit {
             told.set == set && told.hub == base.options.hub && told.laptop == base.options.laptop
         });
         if !fits || !base.keys.is_of_hub(&receipt) {
+            self.progress.findings.push(Finding::Receipt);
             return Err(VisitError::Protocol {
                 what: "its receipt is not for this set",
             });

@@ -6,6 +6,8 @@ use berth_repository::{Id, OpenError, PackError, SealError, TreeError};
 use berth_wire::{Full, Refusal, SetKind, SetRef, SetSeq, Signed, ToHub, UploadId};
 use bytes::Bytes;
 
+use crate::Finding;
+
 /// What is backed up, where to and as whom.
 #[derive(Debug, Clone)]
 pub struct VisitOptions {
@@ -114,6 +116,10 @@ pub struct Progress {
     pub set: Option<SetSeq>,
     /// The newest sealed set at this hub, if laptop and hub agree on it.
     pub last: Option<SealedSet>,
+    /// Packs of sets up to this one may be upstream only, as the hub says.
+    pub reclaimed_through: Option<SetSeq>,
+    /// What the hub was found to have lost or changed, as far as its own words show it.
+    pub findings: Vec<Finding>,
     /// What the newest checkpoint makes of this visit, if the hub seals that one: its receipt says so.
     pub checkpoint: Option<SealedSet>,
 }

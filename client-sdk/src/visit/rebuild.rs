@@ -3,7 +3,7 @@
 //! Place: after `Welcome` -> `List`, `Fetch` -> known chunks. The catalogue is not rebuilt: every file is read again, and
 //! nothing that is known is sent again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use berth_repository::{Id, IndexFile, MasterKey};
 use berth_wire::{FETCH_SIZE_BYTES_MAX, OBJECT_SIZE_BYTES_MAX, ObjectKind, ToHub, ToLaptop};
@@ -24,9 +24,18 @@ pub(super) struct Rebuild {
     /// The index that is being fetched, as far as it is there.
     bytes: Vec<u8>,
     is_waiting: bool,
+    /// Packs that count for nothing.
+    lost: BTreeSet<Id>,
 }
 
 impl Rebuild {
+    pub(super) fn without(lost: BTreeSet<Id>) -> Self {
+        Self {
+            lost,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         self.is_waiting
     }
@@ -98,7 +107,8 @@ impl Rebuild {
     fn index(&mut self, key: &MasterKey, known: &mut Known) -> Result<(), VisitError> {
         let is_whole = self.left.front() == Some(&Id::of(&self.bytes));
         if let Some(index) = is_whole.then(|| IndexFile::open(key, &self.bytes).ok()).flatten() {
-            for blob in index.packs.iter().flat_map(|pack| &pack.blobs) {
+            let there = index.packs.iter().filter(|pack| !self.lost.contains(&pack.id));
+            for blob in there.flat_map(|pack| &pack.blobs) {
                 known.insert(blob.kind, blob.id)?;
             }
         }

@@ -12,6 +12,7 @@ use berth_wire::SetRef;
 use super::log::{LogReader, Record};
 use super::memory::{CatalogueRef, Memory};
 use crate::catalogue::{BlockFile, compact, is_due, remove_if_there};
+use crate::claims::Remedy;
 use crate::known::Known;
 
 /// What of the memory counts.
@@ -28,31 +29,35 @@ pub(super) fn settle(
     folder: &str,
     repository: Id,
     sealed: Option<SetRef>,
+    remedy: Remedy,
 ) -> io::Result<Settled> {
     let memory = Memory::read(&**disk, folder, repository)?;
     let known = |runs: &[u64]| Known::open(disk.clone(), format!("{folder}/known"), runs);
-    if memory.last == sealed {
-        match known(&memory.runs) {
-            Ok(known) => {
-                return Ok(Settled {
-                    memory,
-                    known,
-                    rebuild: false,
-                });
+    // Else what is remembered rests on what the hub has lost.
+    if remedy == Remedy::None {
+        if memory.last == sealed {
+            match known(&memory.runs) {
+                Ok(known) => {
+                    return Ok(Settled {
+                        memory,
+                        known,
+                        rebuild: false,
+                    });
+                }
+                // A damaged run: all of them are asked for anew.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Err(error) => return Err(error),
             }
-            // A damaged run: all of them are asked for anew.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-            Err(error) => return Err(error),
+        } else if let Some(sealed) = sealed
+            && let Some(settled) = take_over(disk, folder, repository, memory, sealed)?
+        {
+            return Ok(settled);
         }
-    } else if let Some(sealed) = sealed
-        && let Some(settled) = take_over(disk, folder, repository, memory, sealed)?
-    {
-        return Ok(settled);
     }
     Ok(Settled {
         memory: Memory::default(),
         known: known(&[])?,
-        rebuild: sealed.is_some(),
+        rebuild: sealed.is_some() && remedy != Remedy::SendAll,
     })
 }
 

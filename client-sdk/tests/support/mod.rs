@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use berth_bridge::{Effect, End, Input, Journal, LaptopId, Receiver, Spool};
 use berth_client_sdk::{
-    Keys, LaptopRepository, Outgoing, Progress, Rules, SealStage, Source, Step, Summary, Visit, VisitError,
-    VisitOptions,
+    Finding, Keys, LaptopRepository, LookBack, Outgoing, Progress, ReadingStep, Rules, SealStage, Source,
+    Step, Summary, Visit, VisitError, VisitOptions,
 };
 use berth_disk::{OsDisk, SharedDisk};
 use berth_pairing::Identity;
-use berth_wire::{MANIFEST_CONTEXT, RECEIPT_CONTEXT, SetRef, Signed, ToHub};
+use berth_wire::{MANIFEST_CONTEXT, RECEIPT_CONTEXT, SetRef, Signed, ToHub, ToLaptop};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
@@ -33,7 +33,11 @@ pub struct Pair {
     pub rules: Rules,
     /// Simulated time between two steps.
     pub step: Duration,
+    /// What the hub says in place of its answer; `None`: nothing.
+    pub lie: Option<Lie>,
 }
+
+pub type Lie = fn(&ToHub, ToLaptop) -> Option<ToLaptop>;
 
 /// How a visit ended.
 #[derive(Debug)]
@@ -45,8 +49,13 @@ pub struct Outcome {
     pub sent: u64,
     /// What the hub sealed when the visit was cut.
     pub sealed: Option<SetRef>,
+    /// What it was found to have lost.
+    pub findings: Vec<Finding>,
+    /// Bytes that the hub showed of it.
+    pub shown: u64,
 }
 
+#[derive(Clone)]
 struct LaptopKeys {
     laptop: Arc<Identity>,
     hub: Arc<Identity>,
@@ -104,6 +113,7 @@ impl Pair {
             stage: SealStage::pool(2),
             rules: Rules::default(),
             step: Duration::from_millis(20),
+            lie: None,
         }
     }
 
@@ -154,6 +164,9 @@ impl Pair {
             laptop: self.laptop.clone(),
             hub: self.hub.clone(),
         });
+        let (state, repository) = (self.state.clone(), self.repository.clone());
+        let seed = [!self.visits; 32];
+        let mut look_back = LookBack::new(state, self.hub.device().0, repository, keys.clone(), seed);
         let mut visit = Visit::new(
             self.state.clone(),
             source,
@@ -166,6 +179,7 @@ impl Pair {
             receiver: Receiver::new(Duration::ZERO),
             visit: self.spool.visit(LaptopId(self.laptop.device().0)).unwrap(),
             end: None,
+            lie: self.lie,
         };
         let mut now = Duration::ZERO;
         let mut sent = 0;
@@ -189,12 +203,18 @@ impl Pair {
                 Step::Working => {}
                 Step::Wait => hub.take(now, Input::Tick, &mut visit)?,
                 Step::Done(summary) => {
+                    look_back.begin(now, visit.progress()).unwrap();
+                    let shown = hub.shows(&mut now, self.step, &mut look_back);
                     hub.take(now, Input::Message(ToHub::Goodbye), &mut visit)?;
+                    let mut findings = visit.progress().findings.clone();
+                    findings.extend(look_back.end());
                     return Ok(Outcome {
                         summary: Some(*summary),
                         progress: visit.progress().clone(),
                         sent,
                         sealed: None,
+                        findings,
+                        shown,
                     });
                 }
             }
@@ -219,6 +239,8 @@ impl Pair {
                     progress,
                     sent,
                     sealed: hub.end.and_then(|end| end.sealed),
+                    findings: visit.progress().findings.clone(),
+                    shown: 0,
                 });
             }
             assert!(hub.end.is_none(), "the hub ended the visit: {:?}", hub.end);
@@ -282,10 +304,44 @@ struct HubSide {
     receiver: Receiver,
     visit: berth_bridge::Visit,
     end: Option<End>,
+    lie: Option<Lie>,
 }
 
 impl HubSide {
+    /// Answers what a look asks, and counts the bytes.
+    fn shows(&mut self, now: &mut Duration, step: Duration, look_back: &mut LookBack) -> u64 {
+        let mut shown = 0;
+        loop {
+            *now += step;
+            let input = match look_back.next(*now) {
+                ReadingStep::Done => return shown,
+                ReadingStep::Wait => Input::Tick,
+                ReadingStep::Send(message) => Input::Message(message),
+            };
+            let receive = &mut |message: ToLaptop| {
+                shown += berth_wire::encode(&message).unwrap().len() as u64;
+                look_back.receive(message)
+            };
+            if self.answer(*now, input, receive).is_err() {
+                return shown;
+            }
+        }
+    }
+
     fn take(&mut self, now: Duration, input: Input, laptop: &mut Visit) -> Result<(), VisitError> {
+        self.answer(now, input, &mut |message| laptop.receive(now, message))
+    }
+
+    fn answer(
+        &mut self,
+        now: Duration,
+        input: Input,
+        receive: &mut dyn FnMut(ToLaptop) -> Result<(), VisitError>,
+    ) -> Result<(), VisitError> {
+        let asked = match &input {
+            Input::Message(message) => message.clone(),
+            _ => ToHub::KeepAlive,
+        };
         let mut inputs = std::collections::VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut effects = Vec::new();
@@ -293,7 +349,10 @@ impl HubSide {
             for effect in effects {
                 match effect {
                     Effect::Store(op) => inputs.extend(self.visit.execute(op, now_ns()).map(Input::Store)),
-                    Effect::Reply(message) => laptop.receive(now, message)?,
+                    Effect::Reply(message) => {
+                        let said = self.lie.map_or(Some(message.clone()), |lie| lie(&asked, message));
+                        said.map_or(Ok(()), &mut *receive)?;
+                    }
                     Effect::End(end) => self.end = Some(end),
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use berth_agent::{Begin, Errand, Laptop, LaptopKeys, LaptopOutput};
-use berth_client_sdk::{LaptopRepository, Rules, SealStage, Summary, Visit, VisitOptions};
+use berth_client_sdk::{Finding, LaptopRepository, LookBack, Rules, SealStage, Summary, Visit, VisitOptions};
 use berth_disk::{Disk as _, SharedDisk, replace};
 use berth_pairing::{Identity, Name, PairingCode, TrustList};
 use berth_radio::Time;
@@ -54,6 +54,8 @@ pub struct Outcome {
     pub watched: Option<Watched>,
     /// What the files were, if nothing was edited since the session began.
     pub picture: Option<Picture>,
+    /// What the hub was found to have lost.
+    pub findings: Vec<Finding>,
 }
 
 /// The laptop's machine: what outlives its process, and the process.
@@ -154,8 +156,9 @@ impl SimLaptop {
     pub(super) fn visit(&mut self, now: Time, wall_ns: i64, out: &mut Vec<LaptopOutput>) {
         let Some(trust) = &self.trust else { return };
         let hubs = trust.peers().cloned().collect();
-        let mut seed = [0; 32];
+        let (mut seed, mut look_seed) = ([0; 32], [0; 32]);
         self.rng.fill_bytes(&mut seed);
+        self.rng.fill_bytes(&mut look_seed);
         let disk: SharedDisk = Arc::new(self.disk.clone());
         let (source, repository) = (self.files.clone(), Arc::clone(&self.repository));
         let identity = Arc::clone(&self.identity);
@@ -176,7 +179,16 @@ impl SimLaptop {
                 hub: hub.device,
             };
             let stage = SealStage::inline();
-            Visit::new(disk, Box::new(source), repository, Box::new(keys), stage, options).map(Errand::from)
+            let (hub, keys) = (hub.device.0, Box::new(keys));
+            let look_back = LookBack::new(
+                disk.clone(),
+                hub,
+                Arc::clone(&repository),
+                keys.clone(),
+                look_seed,
+            );
+            let visit = Visit::new(disk, Box::new(source), repository, keys, stage, options);
+            visit.map(|visit| Errand::from(visit).looking_back(look_back))
         });
         self.edits_at_begin = self.files.edits();
         self.begin(now, Goal::Visit { hubs }, Some(begin), out);
@@ -222,6 +234,10 @@ impl SimLaptop {
             how,
             watched: self.watched,
             picture: untouched.then(|| self.files.picture()),
+            findings: ended
+                .progress
+                .map(|progress| progress.findings)
+                .unwrap_or_default(),
         }
     }
 }

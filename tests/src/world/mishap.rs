@@ -164,6 +164,7 @@ impl World {
                 how: "the laptop went off".into(),
                 watched: self.laptop.watched,
                 picture: None,
+                findings: Vec::new(),
             });
         }
         self.laptop.kill(power);
