@@ -28,6 +28,8 @@ pub struct Pair {
     laptop: Arc<Identity>,
     hub: Arc<Identity>,
     spool: Arc<Spool>,
+    /// All hubs; the laptop is at one of them.
+    hubs: Vec<(Arc<Identity>, Arc<Spool>)>,
     visits: u8,
     pub stage: SealStage,
     pub rules: Rules,
@@ -35,6 +37,8 @@ pub struct Pair {
     pub step: Duration,
     /// What the hub says in place of its answer; `None`: nothing.
     pub lie: Option<Lie>,
+    /// Goes on while a visit does, a piece after each step.
+    pub meanwhile: Option<Box<dyn FnMut()>>,
 }
 
 pub type Lie = fn(&ToHub, ToLaptop) -> Option<ToLaptop>;
@@ -101,7 +105,8 @@ impl Pair {
         let repository = LaptopRepository::open_or_create(&*state, now_ns(), &mut rng).unwrap();
         let laptop = Arc::new(Identity::generate(&mut rng));
         let hub = Arc::new(Identity::generate(&mut rng));
-        let spool = open_spool(dir.path(), &hub);
+        let spool = open_spool(dir.path(), "hub", &hub);
+        let hubs = vec![(hub.clone(), spool.clone())];
         Self {
             dir,
             state,
@@ -109,12 +114,33 @@ impl Pair {
             laptop,
             hub,
             spool,
+            hubs,
             visits: 0,
             stage: SealStage::pool(2),
             rules: Rules::default(),
             step: Duration::from_millis(20),
             lie: None,
+            meanwhile: None,
         }
+    }
+
+    /// One more hub; the laptop stays where it is.
+    pub fn add_hub(&mut self) {
+        let number = self.hubs.len();
+        let mut rng = ChaCha8Rng::seed_from_u64(100 + number as u64);
+        let hub = Arc::new(Identity::generate(&mut rng));
+        let spool = open_spool(self.dir.path(), &format!("hub-{number}"), &hub);
+        self.hubs.push((hub, spool));
+    }
+
+    /// From here on the laptop is at this hub.
+    pub fn go_to(&mut self, number: usize) {
+        (self.hub, self.spool) = self.hubs[number].clone();
+    }
+
+    /// Key and spool of each hub.
+    pub fn hubs(&self) -> &[(Arc<Identity>, Arc<Spool>)] {
+        &self.hubs
     }
 
     /// Where restic finds the repository on the hub.
@@ -186,6 +212,9 @@ impl Pair {
         let mut requested = false;
         loop {
             now += self.step;
+            if let Some(meanwhile) = &mut self.meanwhile {
+                meanwhile();
+            }
             match visit.next(now)? {
                 Step::Send(outgoing) => {
                     let input = match outgoing {
@@ -249,13 +278,18 @@ impl Pair {
 
     /// `restic` on the hub's spool.
     pub fn restic(&self, args: &[&str]) -> Output {
+        self.restic_at(&self.spool_repository(), args)
+    }
+
+    /// `restic` on any repository with the laptop's key.
+    pub fn restic_at(&self, repository: &Path, args: &[&str]) -> Output {
         let password = self.dir.path().join("recovery-key");
         std::fs::write(&password, self.repository.recovery_key()).unwrap();
         std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
         let output = Command::new("restic")
             .arg("--no-cache")
             .arg("-r")
-            .arg(self.spool_repository())
+            .arg(repository)
             .arg("-p")
             .arg(password)
             .args(args)
@@ -294,9 +328,9 @@ impl Pair {
     }
 }
 
-fn open_spool(dir: &Path, hub: &Arc<Identity>) -> Arc<Spool> {
-    let disk = Arc::new(OsDisk::open(dir.join("hub")).unwrap());
-    let journal = Journal::open(dir.join("hub-journal"), None).unwrap();
+fn open_spool(dir: &Path, name: &str, hub: &Arc<Identity>) -> Arc<Spool> {
+    let disk = Arc::new(OsDisk::open(dir.join(name)).unwrap());
+    let journal = Journal::open(dir.join(format!("{name}-journal")), None).unwrap();
     Spool::open(disk, journal.0, hub.clone(), now_ns()).unwrap().0
 }
 
