@@ -380,36 +380,12 @@ impl Forwarder {
         if !published || !self.is_all_there(upstream, &set)? {
             return self.another_round(set);
         }
-        let receipt = self.done(&set, now_ns)?;
+        let receipt = self.spool.sign_upstream(&self.laptop, set.reference, now_ns)?;
         self.rounds = 0;
         Ok(Progress::Forwarded {
             set: set.reference,
             receipt,
         })
-    }
-
-    /// Signs, and makes the word durable: first as a file of the set, so that a lost journal does not forget it.
-    fn done(&self, set: &Set, now_ns: i64) -> Result<Signed, StoreError> {
-        let seq = set.reference.seq;
-        let receipt = self
-            .spool
-            .receipt(&self.laptop, set.reference, ReceiptLevel::Upstream, now_ns)?;
-        let doing = "writing a receipt";
-        let path = Folders::of(&self.laptop).upstream_receipt(seq);
-        berth_disk::replace(&*self.spool.disk, &path, &encoded(&receipt, doing)?)
-            .map_err(StoreError::disk(doing))?;
-        let record = self.spool.journal.set(&self.laptop, seq)?;
-        let mut record = record.ok_or_else(|| damaged("reading the journal"))?;
-        if let SetState::Sealed(sealed) = &mut record.state {
-            sealed.forward = Forward::Done {
-                at_ns: now_ns,
-                receipt: receipt.clone(),
-                reclaimed: Reclaimed::default(),
-            };
-        }
-        self.spool.journal.put(&self.laptop, &record)?;
-        self.spool.journal.sync()?;
-        Ok(receipt)
     }
 
     fn another_round(&mut self, set: Box<Set>) -> Result<Progress, ForwardError> {
@@ -444,7 +420,34 @@ fn has_config(upstream: &mut dyn Upstream, repository: Id) -> Result<bool, Forwa
     }
 }
 
-const fn send_rank(kind: ObjectKind) -> u8 {
+impl Spool {
+    /// Signs that the upstream has a set, and makes the word durable: first as a file of the set, so that a lost journal
+    /// does not forget it. The caller has made sure that it is true, and that it is of every set before.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it may or may not be signed; do it again.
+    pub fn sign_upstream(&self, laptop: &LaptopId, set: SetRef, now_ns: i64) -> Result<Signed, StoreError> {
+        let receipt = self.receipt(laptop, set, ReceiptLevel::Upstream, now_ns)?;
+        let doing = "writing a receipt";
+        let path = Folders::of(laptop).upstream_receipt(set.seq);
+        berth_disk::replace(&*self.disk, &path, &encoded(&receipt, doing)?)
+            .map_err(StoreError::disk(doing))?;
+        let record = self.journal.set(laptop, set.seq)?;
+        let mut record = record.ok_or_else(|| damaged("reading the journal"))?;
+        if let SetState::Sealed(sealed) = &mut record.state {
+            sealed.forward = Forward::Done {
+                at_ns: now_ns,
+                receipt: receipt.clone(),
+                reclaimed: Reclaimed::default(),
+            };
+        }
+        self.journal.put(laptop, &record)?;
+        self.journal.sync()?;
+        Ok(receipt)
+    }
+}
+
+pub(crate) const fn send_rank(kind: ObjectKind) -> u8 {
     match kind {
         ObjectKind::Config => 0,
         ObjectKind::Key => 1,

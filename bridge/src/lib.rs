@@ -20,6 +20,7 @@ mod record;
 mod repair;
 mod room;
 mod seal;
+mod sealed;
 mod serve;
 mod signatures;
 mod spool;

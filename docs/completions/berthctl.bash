@@ -28,8 +28,14 @@ _berthctl() {
             berthctl,pair)
                 cmd="berthctl__subcmd__pair"
                 ;;
+            berthctl,pull)
+                cmd="berthctl__subcmd__pull"
+                ;;
             berthctl,revoke)
                 cmd="berthctl__subcmd__revoke"
+                ;;
+            berthctl,server)
+                cmd="berthctl__subcmd__server"
                 ;;
             berthctl,sets)
                 cmd="berthctl__subcmd__sets"
@@ -55,8 +61,14 @@ _berthctl() {
             berthctl__subcmd__help,pair)
                 cmd="berthctl__subcmd__help__subcmd__pair"
                 ;;
+            berthctl__subcmd__help,pull)
+                cmd="berthctl__subcmd__help__subcmd__pull"
+                ;;
             berthctl__subcmd__help,revoke)
                 cmd="berthctl__subcmd__help__subcmd__revoke"
+                ;;
+            berthctl__subcmd__help,server)
+                cmd="berthctl__subcmd__help__subcmd__server"
                 ;;
             berthctl__subcmd__help,sets)
                 cmd="berthctl__subcmd__help__subcmd__sets"
@@ -70,8 +82,41 @@ _berthctl() {
             berthctl__subcmd__help,verify)
                 cmd="berthctl__subcmd__help__subcmd__verify"
                 ;;
+            berthctl__subcmd__help__subcmd__server,add)
+                cmd="berthctl__subcmd__help__subcmd__server__subcmd__add"
+                ;;
+            berthctl__subcmd__help__subcmd__server,list)
+                cmd="berthctl__subcmd__help__subcmd__server__subcmd__list"
+                ;;
+            berthctl__subcmd__help__subcmd__server,remove)
+                cmd="berthctl__subcmd__help__subcmd__server__subcmd__remove"
+                ;;
             berthctl__subcmd__help__subcmd__upstream,set)
                 cmd="berthctl__subcmd__help__subcmd__upstream__subcmd__set"
+                ;;
+            berthctl__subcmd__server,add)
+                cmd="berthctl__subcmd__server__subcmd__add"
+                ;;
+            berthctl__subcmd__server,help)
+                cmd="berthctl__subcmd__server__subcmd__help"
+                ;;
+            berthctl__subcmd__server,list)
+                cmd="berthctl__subcmd__server__subcmd__list"
+                ;;
+            berthctl__subcmd__server,remove)
+                cmd="berthctl__subcmd__server__subcmd__remove"
+                ;;
+            berthctl__subcmd__server__subcmd__help,add)
+                cmd="berthctl__subcmd__server__subcmd__help__subcmd__add"
+                ;;
+            berthctl__subcmd__server__subcmd__help,help)
+                cmd="berthctl__subcmd__server__subcmd__help__subcmd__help"
+                ;;
+            berthctl__subcmd__server__subcmd__help,list)
+                cmd="berthctl__subcmd__server__subcmd__help__subcmd__list"
+                ;;
+            berthctl__subcmd__server__subcmd__help,remove)
+                cmd="berthctl__subcmd__server__subcmd__help__subcmd__remove"
                 ;;
             berthctl__subcmd__upstream,help)
                 cmd="berthctl__subcmd__upstream__subcmd__help"
@@ -92,7 +137,7 @@ _berthctl() {
 
     case "${cmd}" in
         berthctl)
-            opts="-h -V --state --control --json --help --version pair devices revoke status sets forward upstream verify help"
+            opts="-h -V --state --control --json --help --version pair devices revoke status sets forward upstream server pull verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -158,7 +203,7 @@ _berthctl() {
             return 0
             ;;
         berthctl__subcmd__help)
-            opts="pair devices revoke status sets forward upstream verify help"
+            opts="pair devices revoke status sets forward upstream server pull verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -227,9 +272,79 @@ _berthctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        berthctl__subcmd__help__subcmd__pull)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         berthctl__subcmd__help__subcmd__revoke)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__help__subcmd__server)
+            opts="add remove list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__help__subcmd__server__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__help__subcmd__server__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__help__subcmd__server__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -333,9 +448,201 @@ _berthctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        berthctl__subcmd__pull)
+            opts="-h --laptop --token-file --ca-file --state --control --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --laptop)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         berthctl__subcmd__revoke)
             opts="-h --state --control --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server)
+            opts="-h --state --control --json --help add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server__subcmd__add)
+            opts="-h --state --control --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server__subcmd__help)
+            opts="add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server__subcmd__list)
+            opts="-h --state --control --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        berthctl__subcmd__server__subcmd__remove)
+            opts="-h --state --control --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -36,6 +36,8 @@ complete -c berthctl -n "__fish_berthctl_needs_command" -f -a "status" -d 'How t
 complete -c berthctl -n "__fish_berthctl_needs_command" -f -a "sets" -d 'List the sets that laptops made here'
 complete -c berthctl -n "__fish_berthctl_needs_command" -f -a "forward" -d 'Forward what waits now, until it is upstream or says why not'
 complete -c berthctl -n "__fish_berthctl_needs_command" -f -a "upstream" -d 'The server that sets are forwarded to'
+complete -c berthctl -n "__fish_berthctl_needs_command" -f -a "server" -d 'The backup servers that may call this hub'
+complete -c berthctl -n "__fish_berthctl_needs_command" -f -a "pull" -d 'On a backup server: copy every laptop\'s sets from a hub, without any key, into a folder of restic repositories'
 complete -c berthctl -n "__fish_berthctl_needs_command" -f -a "verify" -d 'Read everything that is kept here, and name what is damaged or missing'
 complete -c berthctl -n "__fish_berthctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c berthctl -n "__fish_berthctl_using_subcommand pair" -l state -d 'The hub\'s state folder [default: /var/lib/berth for root, else ~/.local/state/berth/hub]' -r -F
@@ -74,17 +76,53 @@ complete -c berthctl -n "__fish_berthctl_using_subcommand upstream; and __fish_s
 complete -c berthctl -n "__fish_berthctl_using_subcommand upstream; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help'
 complete -c berthctl -n "__fish_berthctl_using_subcommand upstream; and __fish_seen_subcommand_from help" -f -a "set" -d 'Check that it can be written, and use it from now on'
 complete -c berthctl -n "__fish_berthctl_using_subcommand upstream; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and not __fish_seen_subcommand_from add remove list help" -l state -d 'The hub\'s state folder [default: /var/lib/berth for root, else ~/.local/state/berth/hub]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and not __fish_seen_subcommand_from add remove list help" -l control -d 'The hub\'s control socket [default: control.sock in the state folder]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and not __fish_seen_subcommand_from add remove list help" -l json -d 'Print JSON'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and not __fish_seen_subcommand_from add remove list help" -s h -l help -d 'Print help'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and not __fish_seen_subcommand_from add remove list help" -f -a "add" -d 'Let a server call, and show its token, this once'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and not __fish_seen_subcommand_from add remove list help" -f -a "remove" -d 'Refuse a server from now on'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and not __fish_seen_subcommand_from add remove list help" -f -a "list" -d 'List the servers that may call'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and not __fish_seen_subcommand_from add remove list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from add" -l state -d 'The hub\'s state folder [default: /var/lib/berth for root, else ~/.local/state/berth/hub]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from add" -l control -d 'The hub\'s control socket [default: control.sock in the state folder]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from add" -l json -d 'Print JSON'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from remove" -l state -d 'The hub\'s state folder [default: /var/lib/berth for root, else ~/.local/state/berth/hub]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from remove" -l control -d 'The hub\'s control socket [default: control.sock in the state folder]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from remove" -l json -d 'Print JSON'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from list" -l state -d 'The hub\'s state folder [default: /var/lib/berth for root, else ~/.local/state/berth/hub]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from list" -l control -d 'The hub\'s control socket [default: control.sock in the state folder]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from help" -f -a "add" -d 'Let a server call, and show its token, this once'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Refuse a server from now on'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the servers that may call'
+complete -c berthctl -n "__fish_berthctl_using_subcommand server; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c berthctl -n "__fish_berthctl_using_subcommand pull" -l laptop -d 'Only this laptop, by its name or its whole key; may be given again' -r
+complete -c berthctl -n "__fish_berthctl_using_subcommand pull" -l token-file -d 'The token, in a file that nobody else can read, or `-` for standard input [default: BERTH_TOKEN in the environment]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand pull" -l ca-file -d 'The hub\'s certificate, PEM [default: certificates that the system believes]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand pull" -l state -d 'The hub\'s state folder [default: /var/lib/berth for root, else ~/.local/state/berth/hub]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand pull" -l control -d 'The hub\'s control socket [default: control.sock in the state folder]' -r -F
+complete -c berthctl -n "__fish_berthctl_using_subcommand pull" -l json -d 'Print JSON'
+complete -c berthctl -n "__fish_berthctl_using_subcommand pull" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c berthctl -n "__fish_berthctl_using_subcommand verify" -l state -d 'The hub\'s state folder [default: /var/lib/berth for root, else ~/.local/state/berth/hub]' -r -F
 complete -c berthctl -n "__fish_berthctl_using_subcommand verify" -l control -d 'The hub\'s control socket [default: control.sock in the state folder]' -r -F
 complete -c berthctl -n "__fish_berthctl_using_subcommand verify" -l json -d 'Print JSON'
 complete -c berthctl -n "__fish_berthctl_using_subcommand verify" -s h -l help -d 'Print help'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "pair" -d 'Open the pairing window for two minutes and show its code; Ctrl-C closes it'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "devices" -d 'List the laptops that are paired, and those that were revoked'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "revoke" -d 'Refuse a laptop from now on, in the middle of a visit too'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "status" -d 'How the hub is, and what waits'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "sets" -d 'List the sets that laptops made here'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "forward" -d 'Forward what waits now, until it is upstream or says why not'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "upstream" -d 'The server that sets are forwarded to'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "verify" -d 'Read everything that is kept here, and name what is damaged or missing'
-complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "pair" -d 'Open the pairing window for two minutes and show its code; Ctrl-C closes it'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "devices" -d 'List the laptops that are paired, and those that were revoked'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "revoke" -d 'Refuse a laptop from now on, in the middle of a visit too'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "status" -d 'How the hub is, and what waits'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "sets" -d 'List the sets that laptops made here'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "forward" -d 'Forward what waits now, until it is upstream or says why not'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "upstream" -d 'The server that sets are forwarded to'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "server" -d 'The backup servers that may call this hub'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "pull" -d 'On a backup server: copy every laptop\'s sets from a hub, without any key, into a folder of restic repositories'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "verify" -d 'Read everything that is kept here, and name what is damaged or missing'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and not __fish_seen_subcommand_from pair devices revoke status sets forward upstream server pull verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c berthctl -n "__fish_berthctl_using_subcommand help; and __fish_seen_subcommand_from upstream" -f -a "set" -d 'Check that it can be written, and use it from now on'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and __fish_seen_subcommand_from server" -f -a "add" -d 'Let a server call, and show its token, this once'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and __fish_seen_subcommand_from server" -f -a "remove" -d 'Refuse a server from now on'
+complete -c berthctl -n "__fish_berthctl_using_subcommand help; and __fish_seen_subcommand_from server" -f -a "list" -d 'List the servers that may call'

@@ -42,8 +42,10 @@ pub const VISITS_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Monotonic time.
 pub type Monotonic = Arc<dyn Fn() -> Time + Send + Sync>;
 
-/// Opens the repository of a laptop at the upstream. Called on several threads at once, for a laptop on one.
-pub type OpenUpstream = Box<dyn Fn(&LaptopId) -> Result<Box<dyn Upstream>, ForwardFailure> + Send + Sync>;
+/// Opens the repository of a laptop at the upstream; `None`: nothing is sent there, it comes for it. Called on several
+/// threads at once, for a laptop on one.
+pub type OpenUpstream =
+    Box<dyn Fn(&LaptopId) -> Result<Option<Box<dyn Upstream>>, ForwardFailure> + Send + Sync>;
 
 /// What forwarding starts from.
 pub struct ForwardingParts {
@@ -398,7 +400,9 @@ impl StepThread {
             Some(work) => work,
             None if waits_since(&self.spool, laptop).is_none() => return Ok(Progress::Idle),
             none => {
-                let mut upstream = (self.open)(laptop)?;
+                let Some(mut upstream) = (self.open)(laptop)? else {
+                    return Ok(Progress::Idle);
+                };
                 if let Some(pace) = self.pace.clone() {
                     upstream = Box::new(Paced { upstream, pace });
                 }

@@ -53,6 +53,9 @@ pub enum OpenError {
     /// What the upstream's kind needs is not among the credentials.
     #[error("{0} must be given: write them into the credentials file, or set them in the environment")]
     Missing(&'static str),
+    /// Nothing is sent there.
+    #[error("the server {0} pulls by itself: nothing can be sent to it, or read there")]
+    Pulled(String),
 }
 
 impl std::fmt::Debug for Place {
@@ -78,6 +81,7 @@ impl Place {
             .build()
             .map_err(OpenError::Client)?;
         let client = match url {
+            UpstreamUrl::Pull(server) => return Err(OpenError::Pulled(server)),
             UpstreamUrl::Folder(_) | UpstreamUrl::Sftp { .. } => None,
             UpstreamUrl::S3 { .. } | UpstreamUrl::WebDav(_) | UpstreamUrl::Rest(_) => {
                 Some(web::client(&credentials)?)
@@ -169,6 +173,7 @@ impl Place {
                 let sftp = Sftp::new((host, *port), root, self.suffix.clone(), &self.credentials);
                 Opened::Sftp(self.remote(sftp))
             }
+            UpstreamUrl::Pull(_) => return Err(failed(io::ErrorKind::Unsupported.into())),
             UpstreamUrl::Rest(url) => {
                 let root = url
                     .join(&format!("{name}/"))

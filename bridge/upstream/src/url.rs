@@ -7,6 +7,7 @@
 //! | SFTP | `sftp:[USER@]HOST:/PATH`, `sftp://[USER@]HOST[:PORT]/PATH` | the same |
 //! | REST server | `rest:https://HOST[:PORT][/PATH]` | the same |
 //! | WebDAV | `webdav:https://HOST[:PORT][/PATH]` | - |
+//! | none of these: a server that calls the hub | `pull:SERVER` | - |
 //!
 //! Laptops' repositories lie below it, each in a folder of its own. Secrets have no place in it: user names may stand in
 //! the URL of SFTP, as they are no secret; whatever else proves who the hub is comes from [`crate::Credentials`].
@@ -52,6 +53,8 @@ pub enum UpstreamUrl {
     Rest(Url),
     /// A folder of a WebDAV server; ends with a slash.
     WebDav(Url),
+    /// Wherever a server of this name keeps what it pulls from the hub: nothing is sent there.
+    Pull(String),
 }
 
 /// A text that is no [`UpstreamUrl`].
@@ -62,7 +65,7 @@ pub enum UrlError {
     Size,
     /// A kind that there is not.
     #[error(
-        "there are no upstreams of the kind {0:?}: give a folder, or file:, s3:, sftp:, rest: or webdav:"
+        "there are no upstreams of the kind {0:?}: give a folder, or file:, s3:, sftp:, rest:, webdav: or pull:"
     )]
     Kind(String),
     /// Something of it is missing or malformed.
@@ -94,6 +97,10 @@ const WEBDAV: UrlError = UrlError::Shape {
     kind: "webdav",
     example: "webdav:https://dav.example.org/backup",
 };
+const PULL: UrlError = UrlError::Shape {
+    kind: "pull",
+    example: "pull:nas, with a name of `berthctl server list`",
+};
 const FOLDER: UrlError = UrlError::Shape {
     kind: "file",
     example: "file:///srv/backup",
@@ -114,6 +121,8 @@ impl UpstreamUrl {
             Some(("sftp", rest)) => sftp(rest),
             Some(("rest", rest)) => Ok(Self::Rest(web(rest, REST)?)),
             Some(("webdav", rest)) => Ok(Self::WebDav(web(rest, WEBDAV)?)),
+            Some(("pull", server)) if is_word(server) => Ok(Self::Pull(server.to_owned())),
+            Some(("pull", _)) => Err(PULL),
             Some((kind, _)) if !kind.contains('/') && here.is_none_or(|here| !here.join(text).exists()) => {
                 Err(UrlError::Kind(kind.chars().take(40).collect()))
             }
@@ -160,6 +169,7 @@ impl fmt::Display for UpstreamUrl {
             },
             Self::Rest(url) => write!(f, "rest:{url}"),
             Self::WebDav(url) => write!(f, "webdav:{url}"),
+            Self::Pull(server) => write!(f, "pull:{server}"),
         }
     }
 }
@@ -285,6 +295,7 @@ mod tests {
             ("/srv/a:b", "/srv/a:b"),
             ("file:///srv/my%20disk", "/srv/my disk"),
             ("file:/srv", "/srv"),
+            ("pull:nas", "pull:nas"),
             (
                 "s3:https://s3.example.org/bucket",
                 "s3:https://s3.example.org/bucket",

@@ -13,6 +13,6 @@ pub use client::{Answers, Client, ClientError, SILENCE_MAX};
 pub use line::{LINE_SIZE_BYTES_MAX, LineError, Monotonic, read_line, write_line};
 pub use place::{SOCKET, default_state};
 pub use protocol::{
-    Answer, Device, ForwardEvent, HubStatus, Outage, PairEvent, Request, Revoked, SetItem, SetRow, Standing,
-    UpstreamSet, VerifyEvent, Visiting,
+    Answer, Device, ForwardEvent, HubStatus, Outage, PairEvent, Request, Revoked, Serve, ServerAdded,
+    ServerRemoved, ServerRow, SetItem, SetRow, Standing, UpstreamSet, VerifyEvent, Visiting,
 };

@@ -40,6 +40,18 @@ pub enum Request {
         /// An absolute path or a `file://` URL.
         url: String,
     },
+    /// The servers that may call: [`ServerRow`]s.
+    Servers,
+    /// Let a server call: one [`ServerAdded`].
+    AddServer {
+        /// What it is called.
+        server: String,
+    },
+    /// Refuse a server: one [`ServerRemoved`].
+    RemoveServer {
+        /// What it is called.
+        server: String,
+    },
 }
 
 /// One line of an answer.
@@ -188,6 +200,9 @@ pub struct HubStatus {
     pub radio: String,
     /// Where it listens beside the radio.
     pub listen: Option<String>,
+    /// Where backup servers call.
+    #[serde(default)]
+    pub serve: Option<Serve>,
     /// The pairing window is open.
     pub pairing: bool,
     /// Laptops that are let in.
@@ -220,6 +235,17 @@ pub struct HubStatus {
     pub bytes_free: u64,
     /// What needs somebody's attention, one line each.
     pub problems: Vec<String>,
+}
+
+/// Where backup servers call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serve {
+    /// Address and port.
+    pub address: String,
+    /// SHA-256 of the certificate: 32 pairs of digits between colons.
+    pub fingerprint: String,
+    /// File of the certificate, PEM.
+    pub certificate: String,
 }
 
 /// An upstream that takes nothing.
@@ -325,4 +351,31 @@ pub struct UpstreamSet {
     pub upstream: String,
     /// What goes before it: given by `--upstream` or by the configuration.
     pub overridden_by: Option<String>,
+}
+
+/// A server that may call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRow {
+    /// What it is called.
+    pub server: String,
+    /// Since when.
+    pub added_at: Option<Timestamp>,
+}
+
+/// A server that may call from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAdded {
+    /// What it is called.
+    pub server: String,
+    /// Its token, told this once.
+    pub token: String,
+    /// Where it calls; nothing while the hub does not listen.
+    pub serve: Option<Serve>,
+}
+
+/// A server that is refused from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRemoved {
+    /// What it was called.
+    pub removed: String,
 }

@@ -156,7 +156,11 @@ fn start_forwarding(spool: Arc<Spool>, identity: &Identity, upstream: &Path) -> 
     let clock = RealClock::start();
     let parts = ForwardingParts {
         spool,
-        open: Box::new(move |_| Ok(Box::new(FolderUpstream::new(&upstream, &hub)) as Box<dyn Upstream>)),
+        open: Box::new(move |_| {
+            Ok(Some(
+                Box::new(FolderUpstream::new(&upstream, &hub)) as Box<dyn Upstream>
+            ))
+        }),
         now: Arc::new(move || clock.now()),
         rng: Box::new(OsRng),
         wall_ns: Arc::new(wall_ns),

@@ -2,6 +2,8 @@
 //!
 //! Nothing here sleeps: what a program says is waited for on its output, under [`WAIT_MAX`].
 
+pub mod caller;
+pub mod cutter;
 mod office;
 pub mod proxy;
 pub mod relay;

@@ -74,13 +74,27 @@ impl Office {
 
     /// The hub forwards to a server from its next start on, with a credentials file of this text.
     pub fn forward_to(&mut self, url: &str, credentials: &str) {
-        self.upstream = Some(url.to_owned());
+        self.upstream_is(url);
         let path = self.credentials(credentials);
-        fs::write(
-            self.path().join("berthd.toml"),
-            format!("credentials = {path:?}\n"),
-        )
-        .unwrap();
+        self.set(&format!("credentials = {path:?}"));
+    }
+
+    /// The hub's upstream, from its next start on.
+    pub fn upstream_is(&mut self, url: &str) {
+        self.upstream = Some(url.to_owned());
+    }
+
+    /// A line of the hub's settings, from its next start on.
+    pub fn set(&self, line: &str) {
+        let mut settings = fs::read_to_string(self.settings()).unwrap_or_default();
+        settings.push_str(line);
+        settings.push('
+');
+        fs::write(self.settings(), settings).unwrap();
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.path().join("berthd.toml")
     }
 
     /// Writes a file of credentials: its path.
@@ -158,8 +172,8 @@ impl Office {
             .args(["--name", "hub"])
             .args(self.radio())
             .args(arguments);
-        if self.upstream.is_some() {
-            command.arg("--config").arg(self.path().join("berthd.toml"));
+        if self.settings().exists() {
+            command.arg("--config").arg(self.settings());
         }
         command
     }

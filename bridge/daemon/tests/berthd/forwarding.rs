@@ -135,7 +135,7 @@ fn laptops_do_not_wait_for_each_other_and_a_stop_waits_for_nothing_more() {
         let folder = FolderUpstream::new(root.join(laptop.hex()), &[7; 32]);
         let met = Arc::clone(&met);
         let asked = false;
-        Ok(Box::new(Meeting { folder, met, asked }) as Box<dyn Upstream>)
+        Ok(Some(Box::new(Meeting { folder, met, asked }) as Box<dyn Upstream>))
     };
     let parts = ForwardingParts {
         spool: spool(&state),
@@ -164,7 +164,11 @@ fn a_stop_does_not_wait_for_what_is_sent_slowly() {
     let root = up.clone();
     let parts = ForwardingParts {
         spool: spool(&state),
-        open: Box::new(move |_| Ok(Box::new(FolderUpstream::new(&root, &[7; 32])) as Box<dyn Upstream>)),
+        open: Box::new(move |_| {
+            Ok(Some(
+                Box::new(FolderUpstream::new(&root, &[7; 32])) as Box<dyn Upstream>
+            ))
+        }),
         // A clock that stands still: what is waited for never comes.
         now: Arc::new(|| Duration::ZERO),
         rng: Box::new(OsRng),

@@ -18,7 +18,7 @@ use crate::args::Args;
 use crate::size::{Rate, Size};
 
 /// Keys of the file; see `berthd.example.toml`.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "credentials",
     "forward",
     "forward_rate",
@@ -27,6 +27,8 @@ const KEYS: [&str; 12] = [
     "name",
     "quota",
     "radio",
+    "serve",
+    "serve_names",
     "spool_max",
     "state",
     "time_zone",
@@ -46,6 +48,9 @@ struct File {
     name: Option<String>,
     radio: Option<String>,
     listen: Option<SocketAddr>,
+    serve: Option<SocketAddr>,
+    #[serde(default)]
+    serve_names: Vec<String>,
     upstream: Option<String>,
     credentials: Option<PathBuf>,
     #[serde(default)]
@@ -138,6 +143,8 @@ pub(crate) struct Config {
     pub(crate) name: Name,
     pub(crate) radio: RadioSpec,
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) serve: Option<SocketAddr>,
+    pub(crate) serve_names: Vec<String>,
     pub(crate) upstream: Option<String>,
     credentials: Option<PathBuf>,
     pub(crate) forward: When,
@@ -165,6 +172,8 @@ impl Config {
             name: Name::reduce(&name.unwrap_or_else(host_name)),
             radio: radio(args.radio.as_deref().or(file.radio.as_deref()))?,
             listen: args.listen.or(file.listen),
+            serve: file.serve,
+            serve_names: file.serve_names,
             upstream: args.upstream.clone().or(file.upstream),
             credentials: file.credentials,
             forward: file.forward,
@@ -205,7 +214,7 @@ fn radio(spec: Option<&str>) -> Result<RadioSpec> {
         .map_err(|error| anyhow!("the radio {spec:?}: {error}"))
 }
 
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
@@ -256,7 +265,7 @@ mod tests {
         assert_eq!(
             error("colour = 1\n"),
             "there is no key \"colour\": there are credentials, forward, forward_rate, listen, log, name, quota, radio, \
-             spool_max, state, time_zone, upstream"
+             serve, serve_names, spool_max, state, time_zone, upstream"
         );
     }
 
@@ -266,6 +275,8 @@ mod tests {
             "name = 7",
             "log = \"loud\"",
             "listen = \"here\"",
+            "serve = 7701",
+            "serve_names = \"hub\"",
             "forward = \"soon\"",
             "forward = 7",
             "quota = \"some\"",

@@ -21,8 +21,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use berth_bridge::Spool;
-use berth_ctl::{Answer, LineError, Request, SOCKET, read_line, write_line};
+use berth_ctl::{Answer, LineError, Request, SOCKET, Serve, read_line, write_line};
 use berth_daemon::{Forwarding, Orders};
+use berth_server::Servers;
 use serde::Serialize;
 use tracing::{debug, warn};
 
@@ -57,6 +58,8 @@ pub(crate) struct Control {
     pub(crate) forwarding: Arc<Forwarding>,
     pub(crate) destination: Arc<Destination>,
     pub(crate) window: Window,
+    pub(crate) servers: Arc<Servers>,
+    pub(crate) serve: Option<Serve>,
 }
 
 /// The socket. It is removed when the value is dropped.

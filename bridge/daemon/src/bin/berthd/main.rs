@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod radio;
 mod roll;
+mod serve;
 mod service;
 mod since;
 mod size;
@@ -30,6 +31,7 @@ use berth_doctor::Side;
 use berth_net::{RadioSpec, endpoints};
 use berth_pairing::fast_aes;
 use berth_radio::Radio;
+use berth_server::Servers;
 use berth_session::HubSetup;
 use berth_upstream::UpstreamUrl;
 use clap::Parser;
@@ -43,6 +45,7 @@ use crate::args::{Args, Command};
 use crate::clock::{lasted, monotonic, wall_ns};
 use crate::config::{Config, When};
 use crate::control::{Control, Socket, Window};
+use crate::serve::Called;
 use crate::state::{State, in_one_line};
 use crate::upstream::Destination;
 
@@ -118,6 +121,13 @@ fn run(mut config: Config) -> Result<()> {
     } = State::open(&config.state)?;
     spool.set_limits(config.limits);
     let key = identity.device();
+    let (servers, is_whole) = Servers::open(Arc::clone(&disk));
+    if !is_whole {
+        let problem = "the list of servers that may call is damaged, and none may: run `berthctl server add NAME` for each";
+        warn!("{problem}");
+        problems.push(problem.to_owned());
+    }
+    let servers = Arc::new(servers);
     let destination = Arc::new(Destination::open(&config, key.0, disk, &mut problems)?);
     tell_upstream(&destination, &spool);
     prepare(&destination, &spool);
@@ -146,6 +156,14 @@ fn run(mut config: Config) -> Result<()> {
         .map_err(|error| in_one_line(&error, error.advice()))?;
     let (orders, inbox) = berth_daemon::orders(radio.waker());
     let forwarding = Arc::new(start_forwarding(&config, &spool, &destination, &orders));
+    let called = Called {
+        name: config.name.to_string(),
+        spool: Arc::clone(&spool),
+        orders: orders.clone(),
+        forwarding: Arc::clone(&forwarding),
+        destination: Arc::clone(&destination),
+    };
+    let serve = serve::start(&config, &servers, called)?;
     let window = Window::default();
     let name = config.name.clone();
     let control = Control {
@@ -157,6 +175,8 @@ fn run(mut config: Config) -> Result<()> {
         forwarding: Arc::clone(&forwarding),
         destination,
         window: window.clone(),
+        servers,
+        serve,
         config,
     };
     socket.serve(Arc::new(control))?;

@@ -94,9 +94,11 @@ impl Destination {
         if let UpstreamUrl::Folder(folder) = &url {
             make(folder)?;
         }
-        self.place(url.clone())?
-            .probe()
-            .map_err(|error| anyhow!("the upstream {url} does not work: {} ({})", error, error.source))?;
+        if !matches!(url, UpstreamUrl::Pull(_)) {
+            let probed = self.place(url.clone())?.probe();
+            probed
+                .map_err(|error| anyhow!("the upstream {url} does not work: {} ({})", error, error.source))?;
+        }
         let mut stored = self.stored();
         berth_disk::replace(&*self.disk, STORED, text.as_bytes()).context("storing the upstream")?;
         *stored = Some(url.clone());
@@ -164,13 +166,14 @@ pub(crate) fn make(folder: &Path) -> Result<()> {
     }
 }
 
-/// Opens a laptop's repository: `UPSTREAM/NAME`, or `UPSTREAM/NAME-<8 hex>` where another lies there.
+/// Opens a laptop's repository: `UPSTREAM/NAME`, or `UPSTREAM/NAME-<8 hex>` where another lies there. `None`: the
+/// upstream is a server that pulls.
 pub(crate) fn repository(
     destination: &Arc<Destination>,
     spool: &Spool,
     orders: &Orders,
     laptop: &LaptopId,
-) -> Result<Box<dyn Upstream>, ForwardFailure> {
+) -> Result<Option<Box<dyn Upstream>>, ForwardFailure> {
     let failed = |is_upstream| {
         move |error: anyhow::Error| ForwardFailure {
             why: format!("{error:#}"),
@@ -187,6 +190,9 @@ pub(crate) fn repository(
         anyhow::Ok((url, roll::name_of(orders, laptop)?, repository))
     };
     let (url, name, repository) = asked().map_err(failed(false))?;
+    if matches!(url, UpstreamUrl::Pull(_)) {
+        return Ok(None);
+    }
     let opened = || -> Result<Box<dyn Upstream>> {
         if let UpstreamUrl::Folder(folder) = &url
             && !folder.is_dir()
@@ -206,7 +212,7 @@ pub(crate) fn repository(
         drop(folders);
         Ok(place.repository(&chosen)?)
     };
-    opened().map_err(failed(true))
+    opened().map(Some).map_err(failed(true))
 }
 
 /// What a laptop is called where nobody remembers its name.

@@ -12,12 +12,16 @@ Examples:
   berthctl revoke 1a2b3c4d            refuse the laptop with this key
   berthctl upstream set /srv/backup   where sets are forwarded to
   berthctl forward                    forward now, and wait until it is done
+  berthctl server add nas             let the backup server `nas` call this hub
+  berthctl pull https://nas@desk.example.org:7701/ /srv/copies --ca-file hub.pem \\
+      --token-file token              on the server `nas`: copy what it lacks
   berthctl sets --json | jq '.[] | select(.state != \"forwarded\")'
 
 A LAPTOP is its name, or the first digits of its key (see `devices`).
 With --json, lists and what `forward` did are an array of objects; `status`,
-`revoke` and `upstream set` print one object; `pair` and `verify` one for each
-event, a line each. Times are RFC 3339 in UTC, sizes are bytes.
+`revoke`, `upstream set` and `server add` print one object; `pair`, `verify` and
+`pull` one for each event, a line each. Times are RFC 3339 in UTC, sizes are
+bytes.
 
 Exit codes: 0 done; 1 failed, or something was found wrong; 2 wrong usage.";
 
@@ -73,6 +77,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Upstream,
     },
+    /// The backup servers that may call this hub.
+    Server {
+        #[command(subcommand)]
+        command: Server,
+    },
+    /// On a backup server: copy every laptop's sets from a hub, without any key, into a folder of restic repositories.
+    ///
+    /// Where the hub's upstream is this server (`berthctl upstream set pull:SERVER` there) they are confirmed to the
+    /// hub. Run it as often as you like: what is there is not copied again, what was cut goes on.
+    Pull(Pull),
     /// Read everything that is kept here, and name what is damaged or missing.
     Verify,
 }
@@ -84,6 +98,40 @@ pub(crate) enum Upstream {
         /// A folder, or a file:// URL.
         url: String,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Pull {
+    /// The hub: https://SERVER@HOST:PORT/, with what the hub calls this server.
+    pub(crate) url: String,
+    /// Holds a repository for each laptop, FOLDER/LAPTOP; it must be there.
+    pub(crate) folder: PathBuf,
+    /// Only this laptop, by its name or its whole key; may be given again.
+    #[arg(long, value_name = "LAPTOP")]
+    pub(crate) laptop: Vec<String>,
+    /// The token, in a file that nobody else can read, or `-` for standard input [default: BERTH_TOKEN in the
+    /// environment]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The hub's certificate, PEM [default: certificates that the system believes]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Server {
+    /// Let a server call, and show its token, this once.
+    Add {
+        /// What to call it.
+        name: String,
+    },
+    /// Refuse a server from now on.
+    Remove {
+        /// What it is called.
+        name: String,
+    },
+    /// List the servers that may call.
+    List,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod args;
 mod code;
 mod pair;
+mod pull;
 mod words;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use berth_ctl::{
-    Client, Device, ForwardEvent, HubStatus, Request, Revoked, SOCKET, SetItem, Standing, UpstreamSet,
-    VerifyEvent, default_state,
+    Client, Device, ForwardEvent, HubStatus, Request, Revoked, SOCKET, Serve, ServerAdded, ServerRemoved,
+    ServerRow, SetItem, Standing, UpstreamSet, VerifyEvent, default_state,
 };
 use clap::Parser;
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::args::{Args, Command, Hub, Upstream};
+use crate::args::{Args, Command, Hub, Server, Upstream};
 use crate::words::{age, narrow, short, size, table};
 
 /// Exit code of what failed (DESIGN.md, section 6).
@@ -68,9 +69,14 @@ fn tell(text: &str) {
 /// True: done, and nothing is wrong.
 fn run(args: &Args) -> Result<bool> {
     let json = args.json;
+    if let Command::Pull(args) = &args.command {
+        return pull::pull(args, json);
+    }
     let client = connect(&args.hub)?;
     match &args.command {
         Command::Pair => return pair::pair(client, json),
+        // Done above: it asks another hub.
+        Command::Pull(_) => Ok(()),
         Command::Devices => list(ask::<Device>(client, &Request::Devices)?, json, devices),
         Command::Revoke { laptop } => {
             let laptop = laptop.clone();
@@ -113,6 +119,29 @@ fn run(args: &Args) -> Result<bool> {
             );
         }
         Command::Verify => return verify(client, json),
+        Command::Server {
+            command: Server::List,
+        } => list(ask::<ServerRow>(client, &Request::Servers)?, json, servers),
+        Command::Server {
+            command: Server::Add { name },
+        } => {
+            let server = name.clone();
+            one(
+                ask::<ServerAdded>(client, &Request::AddServer { server })?,
+                json,
+                server_added,
+            )
+        }
+        Command::Server {
+            command: Server::Remove { name },
+        } => {
+            let server = name.clone();
+            one(
+                ask::<ServerRemoved>(client, &Request::RemoveServer { server })?,
+                json,
+                |done| say(&format!("{} is refused from now on.", done.removed)),
+            )
+        }
         Command::Upstream {
             command: Upstream::Set { url },
         } => {
@@ -121,10 +150,15 @@ fn run(args: &Args) -> Result<bool> {
                 ask::<UpstreamSet>(client, &Request::SetUpstream { url })?,
                 json,
                 |set| {
-                    tell(&format!(
-                        "Sets are forwarded to {} from now on: it was written to and read back.",
-                        set.upstream
-                    ));
+                    match set.upstream.strip_prefix("pull:") {
+                        Some(server) => tell(&format!(
+                            "Sets are upstream, from now on, when the server {server} has pulled and confirmed them."
+                        )),
+                        None => tell(&format!(
+                            "Sets are forwarded to {} from now on: it was written to and read back.",
+                            set.upstream
+                        )),
+                    }
                     if let Some(given) = &set.overridden_by {
                         tell(&format!(
                             "But this hub was started with {given}, which goes before it."
@@ -213,6 +247,35 @@ fn devices(devices: &[Device]) {
     table(&head, &rows, &[]).iter().for_each(|line| say(line));
 }
 
+fn servers(servers: &[ServerRow]) {
+    if servers.is_empty() {
+        return say("No server may call. Run `berthctl server add NAME`.");
+    }
+    let now = Timestamp::now();
+    let row = |server: &ServerRow| vec![server.server.clone(), age(server.added_at, now)];
+    let rows: Vec<_> = servers.iter().map(row).collect();
+    table(&["SERVER", "ADDED"], &rows, &[])
+        .iter()
+        .for_each(|line| say(line));
+}
+
+fn server_added(added: &ServerAdded) {
+    let ServerAdded { server, token, serve } = added;
+    say(&format!(
+        "{server} may call from now on. Its token, shown this once:\n\n  {token}\n"
+    ));
+    match serve {
+        Some(Serve {
+            address, certificate, ..
+        }) => tell(&format!(
+            "It calls at {address}, and needs a copy of the certificate {certificate}."
+        )),
+        None => tell(
+            "But this hub does not listen: put `serve = \"ADDR:PORT\"` into its settings, and restart it.",
+        ),
+    }
+}
+
 fn sets(items: &[SetItem]) {
     if items.is_empty() {
         return say("There are no sets yet.");
@@ -259,6 +322,13 @@ fn status(status: &HubStatus) {
         .as_ref()
         .map(|address| format!(", listening at {address}"));
     say(&format!("Radio      {radio}{}", listen.unwrap_or_default()));
+    if let Some(serve) = &status.serve {
+        say(&format!(
+            "Servers    call at {}, certificate {}",
+            serve.address, serve.certificate
+        ));
+        say(&format!("           SHA-256 {}", serve.fingerprint));
+    }
     let visits = match status.visits.as_slice() {
         [] => "nobody visits".to_owned(),
         visits => {

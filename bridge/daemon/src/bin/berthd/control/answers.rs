@@ -7,15 +7,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use berth_bridge::{LaptopId, Verified};
-use berth_ctl::{ForwardEvent, PairEvent, Request, Revoked, UpstreamSet, VerifyEvent};
+use berth_ctl::{
+    ForwardEvent, PairEvent, Request, Revoked, ServerAdded, ServerRemoved, ServerRow, UpstreamSet,
+    VerifyEvent,
+};
 use berth_daemon::{ForwardNews, Forwarded};
 use berth_pairing::{Closed, DeviceId};
+use berth_upstream::UpstreamUrl;
 use crossbeam_channel::RecvTimeoutError;
+use rand_core::OsRng;
 use tracing::info;
 
+use super::listing::timestamp;
 use super::window::Seen;
 use super::{Control, Peer};
-use crate::clock::monotonic;
+use crate::clock::{monotonic, wall_ns};
 use crate::roll::{self, meant};
 use crate::state::in_one_line;
 
@@ -55,6 +61,32 @@ impl Control {
             }
             Request::Forward { laptop } => self.forward(laptop.as_deref(), peer),
             Request::Verify => self.verify(peer),
+            Request::Servers => {
+                for server in self.servers.list() {
+                    peer.say(ServerRow {
+                        server: server.name,
+                        added_at: timestamp(server.added_at_ns),
+                    })?;
+                }
+                Ok(())
+            }
+            Request::AddServer { server } => {
+                let added = self.servers.add(server, wall_ns(), &mut OsRng);
+                let token = added.map_err(|error| in_one_line(&error, ""))?;
+                info!(server, "may call");
+                Ok(peer.say(ServerAdded {
+                    server: server.clone(),
+                    token: token.to_string(),
+                    serve: self.serve.clone(),
+                })?)
+            }
+            Request::RemoveServer { server } => {
+                let removed = self.servers.remove(server);
+                removed.map_err(|error| in_one_line(&error, ""))?;
+                info!(server, "may call no more");
+                let removed = server.clone();
+                Ok(peer.say(ServerRemoved { removed })?)
+            }
             Request::SetUpstream { url } => {
                 let upstream = self.destination.set(url)?.to_string();
                 info!("the upstream was set");
@@ -122,8 +154,12 @@ impl Control {
     fn forward(&self, laptop: Option<&str>, peer: &mut Peer) -> Result<()> {
         let known = self.known()?;
         let laptop = laptop.map(|laptop| meant(&known, laptop)).transpose()?;
-        if self.destination.url().is_none() {
-            bail!("no upstream is set: run `berthctl upstream set URL`");
+        match self.destination.url() {
+            None => bail!("no upstream is set: run `berthctl upstream set URL`"),
+            Some(UpstreamUrl::Pull(server)) => {
+                bail!("the upstream is the server {server}, which pulls: run `berthctl pull` there")
+            }
+            Some(_) => {}
         }
         let news = self.forwarding.now(laptop.map(|one| one.id));
         let mut shown = ForwardEvent::Progress {

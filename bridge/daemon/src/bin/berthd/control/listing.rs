@@ -6,6 +6,7 @@ use anyhow::Result;
 use berth_bridge::{Forward, LaptopId, SetRecord};
 use berth_ctl::{Device, HubStatus, SetItem, SetRow, Standing, Visiting};
 use berth_daemon::{ForwardFailure, Opening, Outage};
+use berth_upstream::UpstreamUrl;
 use berth_wire::{Full, SetKind};
 use bytesize::ByteSize;
 use jiff::Timestamp;
@@ -92,6 +93,18 @@ impl Control {
         if upstream.is_none() {
             problems.push("no upstream is set: run `berthctl upstream set URL`".to_owned());
         }
+        if let Some(UpstreamUrl::Pull(server)) = &upstream {
+            let is_known = self.servers.list().iter().any(|one| one.name == *server);
+            if self.serve.is_none() {
+                problems.push(format!(
+                    "the server {server} can't pull: put `serve = \"ADDR:PORT\"` into the settings, and restart"
+                ));
+            } else if !is_known {
+                problems.push(format!(
+                    "the server {server} can't pull: run `berthctl server add {server}`"
+                ));
+            }
+        }
         let is_visiting = known.iter().filter(|one| one.is_visiting);
         Ok(HubStatus {
             hub: self.config.name.to_string(),
@@ -99,6 +112,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             radio: self.config.radio.to_string(),
             listen: self.listening.clone(),
+            serve: self.serve.clone(),
             pairing: self.window.is_open(),
             laptops: known.iter().filter(|one| one.paired_at_ns.is_some()).count() as u64,
             visits: is_visiting
@@ -192,7 +206,7 @@ fn item(known: &Known, record: &SetRecord) -> SetItem {
 }
 
 /// `None`: beyond what can be written down, from a laptop whose clock is.
-fn timestamp(ns: i64) -> Option<Timestamp> {
+pub(super) fn timestamp(ns: i64) -> Option<Timestamp> {
     Timestamp::from_nanosecond(ns.into()).ok()
 }
 
