@@ -88,8 +88,7 @@ impl Office {
     pub fn set(&self, line: &str) {
         let mut settings = fs::read_to_string(self.settings()).unwrap_or_default();
         settings.push_str(line);
-        settings.push('
-');
+        settings.push('\n');
         fs::write(self.settings(), settings).unwrap();
     }
 
