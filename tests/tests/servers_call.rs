@@ -94,6 +94,44 @@ fn restic_copies_from_the_hub_when_no_laptop_is_there() {
 }
 
 #[test]
+fn restic_reads_through_the_hub_what_is_upstream_only() {
+    let mut office = Office::new();
+    office.set("serve = \"127.0.0.1:0\"");
+    office.set("spool_max = \"256 MB\"");
+    office.start_air("perfect");
+    office.start_hub(&[]);
+    let laptop = office.laptop("laptop");
+    corpus::incompressible(&laptop.folder, 5, 11 * BYTES).unwrap();
+    office.pair(&laptop);
+    laptop.back_up();
+    office.ctl(&["forward"]);
+    let verified = office.ctl(&["verify"]);
+    assert!(verified["reclaimed"].as_u64() > Some(0), "{verified:#}");
+    let nas = Caller::add(&office, "nas");
+    let certificate = nas.certificate.display().to_string();
+    let at_hub = office.restic(&laptop).at(nas.repository("laptop"));
+    at_hub
+        .run("check", ["--read-data", "--cacert", &certificate])
+        .unwrap();
+    // An upstream that is not there is said to be, and nothing is cut short.
+    let away = office.path().join("away");
+    fs::rename(office.upstream(), &away).unwrap();
+    let packs = nas.read("laptop/data/").json();
+    let answers = packs.as_array().unwrap().iter().map(|name| {
+        let path = format!("laptop/data/{}", name.as_str().unwrap());
+        nas.ask(Method::GET, &path, &[("Range", "bytes=0-9")], &[])
+            .status
+            .as_u16()
+    });
+    let answers: BTreeSet<u16> = answers.collect();
+    assert_eq!(answers, BTreeSet::from([206, 502]));
+    fs::rename(&away, office.upstream()).unwrap();
+    at_hub
+        .run("check", ["--read-data", "--cacert", &certificate])
+        .unwrap();
+}
+
+#[test]
 fn nobody_without_a_token_learns_anything() {
     let (office, _laptop) = office();
     let (nas, vault) = (Caller::add(&office, "nas"), Caller::add(&office, "vault"));

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use berth_bridge::{LaptopId, Spool};
 use berth_wire::ObjectEntry;
+use bytes::Bytes;
 
 pub use certificate::{CERTIFICATE_FILE, Certificate, CertificateError};
 pub use client::{CallError, HubClient};
@@ -56,7 +57,7 @@ pub trait Program: Send + Sync + 'static {
         laptop: &LaptopId,
         entry: &ObjectEntry,
         range: Range<u64>,
-    ) -> Result<Option<Vec<u8>>, String>;
+    ) -> Result<Option<Bytes>, String>;
     /// Begins to forward what waits.
     ///
     /// # Errors

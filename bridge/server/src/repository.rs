@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use berth_bridge::{LaptopId, SetRecord};
 use berth_repository::Id;
 use berth_wire::{ObjectEntry, ObjectKind, SetRef};
+use bytes::Bytes;
 
 use crate::Program;
 use crate::answer::Failure;
@@ -117,9 +118,9 @@ pub(crate) fn read(
     entry: &ObjectEntry,
     at: u64,
     end: u64,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Bytes, Failure> {
     if let Some(bytes) = read_here(program, laptop, entry, at, end)? {
-        return Ok(bytes);
+        return Ok(bytes.into());
     }
     let range = at..end.min(at + PIECE_BEHIND_SIZE_BYTES);
     let size = range.end - range.start;

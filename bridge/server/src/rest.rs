@@ -236,7 +236,7 @@ impl Rest {
                     },
                 };
                 let at = at + bytes.len() as u64;
-                Ok(Some((Frame::data(Bytes::from(bytes)), (None, at))))
+                Ok(Some((Frame::data(bytes), (None, at))))
             }
         });
         Ok(StreamBody::new(pieces).boxed_unsync())

@@ -4,6 +4,7 @@
 //! forwarding and the control socket on threads of their own.
 
 mod args;
+mod behind;
 mod clock;
 mod config;
 mod control;
@@ -42,6 +43,7 @@ use signal_hook::iterator::Signals;
 use tracing::{debug, error, info, warn};
 
 use crate::args::{Args, Command};
+use crate::behind::Behind;
 use crate::clock::{lasted, monotonic, wall_ns};
 use crate::config::{Config, When};
 use crate::control::{Control, Socket, Window};
@@ -162,6 +164,7 @@ fn run(mut config: Config) -> Result<()> {
         orders: orders.clone(),
         forwarding: Arc::clone(&forwarding),
         destination: Arc::clone(&destination),
+        behind: Behind::new(Arc::clone(&spool), Arc::clone(&destination), orders.clone()),
     };
     let serve = serve::start(&config, &servers, called)?;
     let window = Window::default();

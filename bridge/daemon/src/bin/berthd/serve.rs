@@ -13,8 +13,10 @@ use berth_daemon::{Forwarding, Orders};
 use berth_server::{CERTIFICATE_FILE, Certificate, Program, Servers};
 use berth_upstream::UpstreamUrl;
 use berth_wire::ObjectEntry;
+use bytes::Bytes;
 use rand_core::{OsRng, RngCore};
 
+use crate::behind::Behind;
 use crate::clock::{monotonic, wall_ns};
 use crate::config::{Config, host_name};
 use crate::roll;
@@ -28,6 +30,7 @@ pub(crate) struct Called {
     pub(crate) orders: Orders,
     pub(crate) forwarding: Arc<Forwarding>,
     pub(crate) destination: Arc<Destination>,
+    pub(crate) behind: Behind,
 }
 
 /// Listens, if the settings say where.
@@ -82,11 +85,13 @@ impl Program for Called {
 
     fn behind(
         &self,
-        _laptop: &LaptopId,
-        _entry: &ObjectEntry,
-        _range: Range<u64>,
-    ) -> Result<Option<Vec<u8>>, String> {
-        Err("it is upstream only: read it there".to_owned())
+        laptop: &LaptopId,
+        entry: &ObjectEntry,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, String> {
+        self.behind
+            .read(laptop, entry, range)
+            .map_err(|failure| failure.why)
     }
 
     fn forward(&self) -> Result<(), String> {
