@@ -5,6 +5,7 @@
 //! Invariant: nothing is acknowledged before it and its folder entry are synced; nothing sealed is changed by a
 //! laptop; the upstream never shows a snapshot whose packs it lacks.
 
+mod behind;
 mod check;
 mod ended;
 mod folder;
@@ -30,6 +31,7 @@ mod upstream;
 mod verify;
 mod visit;
 
+pub use behind::Behind;
 pub use ended::{End, Ended, ReceiveError};
 pub use folder::FolderUpstream;
 pub use forward::{ForwardError, Forwarder, Progress};

@@ -82,7 +82,7 @@ pub enum StoreOp {
         /// Only ids above this one.
         after: Option<Id>,
     },
-    /// *Asked.* [`ToLaptop::Fetched`] or [`ToLaptop::Missing`].
+    /// *Asked.* [`ToLaptop::Fetched`], [`ToLaptop::Missing`] or [`ToLaptop::Unavailable`].
     Fetch {
         /// Which kind.
         kind: ObjectKind,
@@ -92,6 +92,8 @@ pub enum StoreOp {
         offset: u64,
         /// How many.
         length: u32,
+        /// What is not here is read upstream; [`ToLaptop::Unavailable`] may be the answer.
+        knows_unavailable: bool,
     },
     /// *Asked.* [`ToLaptop::ManifestOf`] or [`ToLaptop::Missing`].
     FetchManifest {

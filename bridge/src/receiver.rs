@@ -306,6 +306,7 @@ impl Receiver {
                 id,
                 offset,
                 length,
+                knows_unavailable,
             } => {
                 let max = u64::from(berth_wire::FETCH_SIZE_BYTES_MAX);
                 limit("bytes in one Fetch", u64::from(length), max)?;
@@ -314,6 +315,7 @@ impl Receiver {
                     id,
                     offset,
                     length,
+                    knows_unavailable,
                 };
                 self.read(op, out)
             }

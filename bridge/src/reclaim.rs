@@ -193,7 +193,7 @@ impl Spool {
         Ok(needed)
     }
 
-    fn manifest_of(&self, laptop: &LaptopId, record: &SetRecord) -> Result<Manifest, StoreError> {
+    pub(crate) fn manifest_of(&self, laptop: &LaptopId, record: &SetRecord) -> Result<Manifest, StoreError> {
         let signed = self
             .manifest(laptop, record.seq)?
             .filter(|signed| record.set_ref().is_some_and(|set| set.manifest == signed.id()))

@@ -9,9 +9,10 @@ mod receiving;
 use std::sync::Arc;
 
 use berth_repository::Id;
-use berth_wire::{Mark, PROTOCOL, RECEIPTS_MAX, SetKind, SetRef, SetSeq, Signed, ToLaptop};
+use berth_wire::{Mark, ObjectKind, PROTOCOL, RECEIPTS_MAX, SetKind, SetRef, SetSeq, Signed, ToLaptop};
 use receiving::Receiving;
 
+use crate::behind::{Behind, BehindVisit};
 use crate::names::Folders;
 use crate::record::{Forward, SetRecord, SetState};
 use crate::seal::Settled;
@@ -27,6 +28,7 @@ pub struct Visit {
     /// From `Begin`.
     begun: Option<Begun>,
     receiving: Option<Receiving>,
+    behind: Option<BehindVisit>,
     failed: bool,
     disk_failed: bool,
     repairs: Vec<Repair>,
@@ -62,10 +64,22 @@ impl Visit {
             folders,
             begun: None,
             receiving: None,
+            behind: None,
             failed: false,
             disk_failed: false,
             repairs: Vec::new(),
         }
+    }
+
+    /// Whose visit it is.
+    #[must_use]
+    pub const fn laptop(&self) -> &LaptopId {
+        &self.laptop
+    }
+
+    /// Has packs that are not in the spool any more read from behind it.
+    pub fn read_behind(&mut self, behind: Box<dyn Behind>) {
+        self.behind = Some(BehindVisit::new(behind));
     }
 
     /// What `Begin` had to put right of this laptop: for the log.
@@ -119,10 +133,16 @@ impl Visit {
                 id,
                 offset,
                 length,
-            } => self
-                .spool
-                .fetched(&self.laptop, kind, &id, offset, length)
-                .map(Some),
+                knows_unavailable,
+            } => {
+                let fetched = self.spool.fetched(&self.laptop, kind, &id, offset, length)?;
+                match (&fetched, kind, &mut self.behind) {
+                    (ToLaptop::Missing, ObjectKind::Pack, Some(behind)) if knows_unavailable => behind
+                        .fetched(&self.spool, &self.laptop, &id, (offset, length))
+                        .map(Some),
+                    _ => Ok(Some(fetched)),
+                }
+            }
             StoreOp::FetchManifest { set } => Ok(Some(
                 self.spool
                     .manifest(&self.laptop, set)?

@@ -23,7 +23,8 @@ pub const QUESTIONS_IN_FLIGHT_MAX: usize = 12;
 /// Bytes asked for and not there yet: what the fastest link carries in several round trips, little for the hub to hold.
 pub const BYTES_IN_FLIGHT_MAX: u64 = 1024 * 1024;
 
-/// A hub that says it is here but gives no answer for so long has a fault: it reads 512 KiB from a disk.
+/// A hub that says it is here but gives no answer for so long has a fault: it reads 512 KiB from a disk, or waits for its
+/// upstream for 20 s.
 pub const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// What can be asked of a hub.
@@ -36,7 +37,8 @@ pub enum Ask {
         /// Only ids above this one.
         after: Option<Id>,
     },
-    /// A range of an object. Answers: [`Answer::Bytes`], [`Answer::Missing`], [`Answer::Reclaimed`].
+    /// A range of an object. Answers: [`Answer::Bytes`], [`Answer::Missing`], [`Answer::Reclaimed`],
+    /// [`Answer::Unavailable`].
     Fetch {
         /// Which kind.
         kind: ObjectKind,
@@ -68,8 +70,11 @@ pub enum Answer {
     },
     /// No such object.
     Missing,
-    /// The hub does not hold this pack any more: it was removed when room was needed, and is upstream only.
+    /// The hub does not hold this pack any more: it was removed when room was needed, and the hub did not find it
+    /// upstream either, or is too old to look there.
     Reclaimed,
+    /// The same, and the upstream can't be read now: why, in the hub's own words.
+    Unavailable(String),
 }
 
 /// Something to ask the hub, and where the answer goes. A sender that is dropped without an answer: the visit ended.
@@ -199,7 +204,10 @@ impl Reading {
             }
             (
                 State::Welcomed,
-                message @ (ToLaptop::Listing { .. } | ToLaptop::Fetched { .. } | ToLaptop::Missing),
+                message @ (ToLaptop::Listing { .. }
+                | ToLaptop::Fetched { .. }
+                | ToLaptop::Missing
+                | ToLaptop::Unavailable { .. }),
             ) => self.answered(now, message),
             (State::New | State::Greeted | State::Welcomed, _) => {
                 Err(wrong("a message that does not belong here"))
@@ -259,6 +267,7 @@ impl Ask {
                 id,
                 offset,
                 length,
+                knows_unavailable: true,
             },
         }
     }
@@ -281,6 +290,7 @@ impl Ask {
                 Ok(Answer::Bytes { bytes, object_length })
             }
             (Self::Fetch { .. }, ToLaptop::Missing) => Ok(Answer::Missing),
+            (Self::Fetch { .. }, ToLaptop::Unavailable { why }) => Ok(Answer::Unavailable(why)),
             (Self::List { .. } | Self::Fetch { .. }, _) => Err(wrong("an answer to another question")),
         }
     }
@@ -466,6 +476,21 @@ mod tests {
         reading.receive(later, fetched(10, 10)).unwrap();
         assert!(matches!(reading.next(later), Ok(ReadingStep::Done)));
         assert!(answered.recv().is_ok());
+    }
+
+    #[test]
+    fn why_the_upstream_gives_nothing_is_passed_on_and_the_visit_goes_on() {
+        let (mut reading, questions) = welcomed();
+        let answered = ask(&questions, 0, 10);
+        let next = ask(&questions, 0, 10);
+        assert_eq!(sends(&mut reading), 2);
+        let why = "it is away".to_owned();
+        reading
+            .receive(NOW, ToLaptop::Unavailable { why: why.clone() })
+            .unwrap();
+        assert_eq!(answered.recv(), Ok(Answer::Unavailable(why)));
+        reading.receive(NOW, fetched(10, 10)).unwrap();
+        assert!(matches!(next.recv(), Ok(Answer::Bytes { .. })));
     }
 
     #[test]

@@ -43,9 +43,9 @@ pub const VISITS_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 pub type Monotonic = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// Opens the repository of a laptop at the upstream; `None`: nothing is sent there, it comes for it. Called on several
-/// threads at once, for a laptop on one.
+/// threads at once.
 pub type OpenUpstream =
-    Box<dyn Fn(&LaptopId) -> Result<Option<Box<dyn Upstream>>, ForwardFailure> + Send + Sync>;
+    Arc<dyn Fn(&LaptopId) -> Result<Option<Box<dyn Upstream>>, ForwardFailure> + Send + Sync>;
 
 /// What forwarding starts from.
 pub struct ForwardingParts {
@@ -143,7 +143,7 @@ impl Forwarding {
         // At most one for each thread.
         let (tasks_in, tasks_out) = bounded(LAPTOPS_AT_ONCE);
         let schedule = Arc::new(Mutex::new(Schedule::new(parts.by_itself)));
-        let open = Arc::new(parts.open);
+        let open = parts.open;
         // Nothing is sent on it: it is dropped.
         let (stop, stopped) = bounded(0);
         let pace = parts.bytes_per_second.map(|bytes_per_second| {
@@ -373,7 +373,7 @@ impl Planner {
 /// Does the steps that waiting for an upstream is a part of.
 struct StepThread {
     spool: Arc<Spool>,
-    open: Arc<OpenUpstream>,
+    open: OpenUpstream,
     pace: Option<Arc<Pace>>,
     wall_ns: Clock,
     tasks: Receiver<Task>,

@@ -312,8 +312,7 @@ impl Hub {
                     }
                     inputs.extend(done.map(Input::Store));
                 }
-                // A thread that is gone has reported that it left.
-                Store::Thread { ops, .. } => drop(ops.send(op)),
+                Store::Thread { ops, stays, .. } => Store::send(ops, stays, op),
             }
         }
     }

@@ -4,6 +4,7 @@
 //! radio, clocks and threads; the tests' `World` runs the very same [`Hub`] on one thread and a virtual clock.
 //! Invariant: [`Hub`] owns no clock and no thread; what it is told and when decides what it does.
 
+mod behind;
 mod drive;
 mod forwarding;
 mod hub;
@@ -11,6 +12,7 @@ mod store;
 mod visit;
 mod windows;
 
+pub use behind::{UPSTREAM_WAIT_MAX, UpstreamReader};
 pub use drive::{Beat, HubGone, Inbox, Orders, Program, STOP_MAX, Stopped, Turn, drive, orders};
 pub use forwarding::{
     ByItself, ForwardFailure, ForwardNews, ForwardStatus, Forwarded, Forwarding, ForwardingParts,

@@ -1,11 +1,15 @@
 //! Where the spool's work is done: inline, or on a thread of its own for each visit.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread;
 
 use berth_bridge::{StoreDone, StoreOp, Visit};
 use berth_session::SessionId;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use crate::behind::UpstreamReader;
+use crate::forwarding::OpenUpstream;
 
 /// As many operations wait for a visit's thread before its link is held, at most 64 KiB each: 2 MiB a visit keep the disk
 /// busy while frames are opened, and 16 visits within the hub's memory. Beyond it comes only what the radio had on its
@@ -30,6 +34,8 @@ pub enum Stores {
 pub struct StoreThreads {
     clock: Clock,
     wake: Arc<dyn Fn() + Send + Sync>,
+    /// Where packs are read that are not in the spool any more.
+    upstream: Option<OpenUpstream>,
     done_in: Sender<(SessionId, ThreadDone)>,
     done_out: Receiver<(SessionId, ThreadDone)>,
 }
@@ -43,9 +49,17 @@ impl StoreThreads {
         Self {
             clock,
             wake,
+            upstream: None,
             done_in,
             done_out,
         }
+    }
+
+    /// Has what laptops ask for, and what is not in the spool any more, read upstream.
+    #[must_use]
+    pub fn reading_upstream(self, open: OpenUpstream) -> Self {
+        let upstream = Some(open);
+        Self { upstream, ..self }
     }
 
     pub(crate) fn done(&self) -> Option<(SessionId, ThreadDone)> {
@@ -74,13 +88,25 @@ pub(crate) enum Store {
         ops: Sender<StoreOp>,
         /// Its link is held.
         is_held: bool,
+        /// Until the laptop leaves.
+        stays: Option<Sender<Infallible>>,
     },
 }
 
 impl Store {
+    /// Hands an operation to a visit's thread.
+    pub(crate) fn send(ops: &Sender<StoreOp>, stays: &mut Option<Sender<Infallible>>, op: StoreOp) {
+        if matches!(op, StoreOp::Leave) {
+            // What is still read upstream is for nobody.
+            *stays = None;
+        }
+        // A thread that is gone has reported that it left.
+        let _ = ops.send(op);
+    }
+
     /// What changes now, if anything.
     pub(crate) fn pace(&mut self) -> Option<Pace> {
-        let Self::Thread { ops, is_held } = self else {
+        let Self::Thread { ops, is_held, .. } = self else {
             return None;
         };
         let pace = match ops.len() {
@@ -98,11 +124,16 @@ impl Store {
 }
 
 impl Stores {
-    pub(crate) fn start(&self, session: SessionId, visit: Visit) -> Store {
+    pub(crate) fn start(&self, session: SessionId, mut visit: Visit) -> Store {
         match self {
             Self::Inline => Store::Inline(Box::new(visit)),
             Self::Threads(threads) => {
                 let (ops_in, ops_out) = unbounded();
+                let (stays, left) = bounded(0);
+                if let Some(open) = &threads.upstream {
+                    let reader = UpstreamReader::new(Arc::clone(open), *visit.laptop(), left);
+                    visit.read_behind(Box::new(reader));
+                }
                 let (clock, wake, done_in) = (
                     Arc::clone(&threads.clock),
                     Arc::clone(&threads.wake),
@@ -119,6 +150,7 @@ impl Stores {
                 Store::Thread {
                     ops: ops_in,
                     is_held: false,
+                    stays: Some(stays),
                 }
             }
         }

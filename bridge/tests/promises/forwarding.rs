@@ -37,7 +37,7 @@ pub(crate) fn three_sets(hub: &Hub, laptop: &mut Laptop) {
 }
 
 /// An upstream in memory that fails, and that watches what is published.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Memory {
     pub(crate) objects: BTreeMap<(ObjectKind, Id), Vec<u8>>,
     locks: Vec<Lock>,

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use berth_bridge::{
-    Forward, ForwardError, Forwarder, Input, Limits, Progress, RESERVE_SIZE_BYTES, ROOM_SIZE_BYTES_MIN,
-    Reclaimed, Repair, SetRecord, Verified,
+    Behind, Forward, ForwardError, Forwarder, Input, Limits, Progress, RESERVE_SIZE_BYTES,
+    ROOM_SIZE_BYTES_MIN, Reclaimed, Repair, SetRecord, StoreDone, StoreOp, Verified,
 };
 use berth_disk::Disk as _;
 use berth_radio_sim::CutPolicy;
 use berth_repository::Id;
 use berth_wire::{Full, Manifest, ObjectEntry, ObjectKind, Refusal, SetSeq, ToHub, ToLaptop};
+use bytes::Bytes;
 
 use crate::forwarding::{Memory, forward, three_sets};
 use crate::hub::{Hub, NOW_NS};
@@ -351,6 +352,7 @@ fn a_laptop_still_hears_which_index_and_snapshot_are_there_and_which_pack_is_not
         id: gone.id,
         offset: 0,
         length: 10,
+        knows_unavailable: true,
     };
     assert_eq!(visit.session.ask(fetch), Some(ToLaptop::Missing));
     let listing = visit.session.ask(ToHub::List {
@@ -360,6 +362,92 @@ fn a_laptop_still_hears_which_index_and_snapshot_are_there_and_which_pack_is_not
     assert!(matches!(listing, Some(ToLaptop::Listing { ids, .. }) if ids.is_empty()));
     let of = visit.session.ask(ToHub::FetchManifest { set: SetSeq(1) });
     assert!(matches!(of, Some(ToLaptop::ManifestOf { .. })));
+}
+
+/// What is behind the spool in these tests.
+struct Upstream(Result<Memory, String>);
+
+impl Behind for Upstream {
+    fn read(&mut self, kind: ObjectKind, id: &Id, range: Range<u64>) -> Result<Option<Bytes>, String> {
+        let memory = self.0.as_mut().map_err(|why| why.clone())?;
+        let read = berth_bridge::Upstream::read(memory, kind, id, Some(range));
+        read.map_err(|error| error.to_string())
+    }
+}
+
+/// Asks for a part of a pack in a visit with this behind the spool.
+fn fetch_behind(
+    hub: &Hub,
+    laptop: &Laptop,
+    behind: Upstream,
+    knows_unavailable: bool,
+    (id, offset, length): (Id, u64, u32),
+) -> ToLaptop {
+    let mut visit = hub.spool().visit(laptop.id).unwrap();
+    visit.read_behind(Box::new(behind));
+    let op = StoreOp::Fetch {
+        kind: ObjectKind::Pack,
+        id,
+        offset,
+        length,
+        knows_unavailable,
+    };
+    match visit.execute(op, NOW_NS) {
+        Some(StoreDone::Answer(answer)) => answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_removed_is_read_upstream_and_a_pack_of_no_set_is_not_asked_for() {
+    let (hub, mut laptop) = (Hub::new(), Laptop::new(1));
+    three_sets(&hub, &mut laptop);
+    let mut upstream = Memory::default();
+    forward_some(&hub, &laptop, &mut upstream, 3);
+    let gone = packs(&hub, &laptop, 1)[0].0.clone();
+    leave_room(&hub, 0);
+    hub.spool().make_room(&laptop.id, ALL).unwrap();
+    let other = Id::of(b"of nobody");
+    let whole = upstream.objects[&(ObjectKind::Pack, gone.id)].clone();
+    upstream.objects.insert((ObjectKind::Pack, other), whole.clone());
+    let ask = |knows, id, offset, length| {
+        fetch_behind(
+            &hub,
+            &laptop,
+            Upstream(Ok(upstream.clone())),
+            knows,
+            (id, offset, length),
+        )
+    };
+    let fetched = |range: Range<usize>| ToLaptop::Fetched {
+        bytes: Bytes::copy_from_slice(&whole[range]),
+        object_length: gone.length,
+    };
+    assert_eq!(ask(true, gone.id, 3, 10), fetched(3..13));
+    // A laptop that is older, or does not wait for it.
+    assert_eq!(ask(false, gone.id, 3, 10), ToLaptop::Missing);
+    assert_eq!(
+        ask(true, gone.id, gone.length - 2, 10),
+        fetched(whole.len() - 2..whole.len())
+    );
+    assert_eq!(ask(true, gone.id, u64::MAX, 10), fetched(0..0));
+    assert_eq!(ask(true, other, 0, 10), ToLaptop::Missing);
+    let why = "it is away".to_owned();
+    let away = fetch_behind(&hub, &laptop, Upstream(Err(why.clone())), true, (gone.id, 0, 10));
+    assert_eq!(away, ToLaptop::Unavailable { why });
+    let lost = fetch_behind(
+        &hub,
+        &laptop,
+        Upstream(Ok(Memory::default())),
+        true,
+        (gone.id, 0, 10),
+    );
+    assert_eq!(lost, ToLaptop::Missing);
+    upstream
+        .objects
+        .insert((ObjectKind::Pack, gone.id), whole[..5].to_vec());
+    let shorter = fetch_behind(&hub, &laptop, Upstream(Ok(upstream)), true, (gone.id, 0, 10));
+    assert!(matches!(shorter, ToLaptop::Unavailable { .. }), "{shorter:?}");
 }
 
 #[test]

@@ -269,6 +269,7 @@ fn manifests_are_paged_and_pages_are_kept_with_their_set() {
         id: page,
         offset: 0,
         length: 100_000,
+        knows_unavailable: false,
     };
     let Some(ToLaptop::Fetched { bytes, .. }) = visit.session.ask(fetch) else {
         panic!("no page");
@@ -324,6 +325,7 @@ fn a_laptop_reads_back_what_is_sealed_and_only_that() {
         id: one,
         offset,
         length,
+        knows_unavailable: true,
     };
     assert_eq!(visit.session.ask(fetch(0, 10)), Some(ToLaptop::Missing));
     assert!(visit.commit());

@@ -17,7 +17,7 @@ use berth_client_sdk::{Answer, Ask, Question, Reading};
 use berth_radio::Waker;
 use berth_repository::Id;
 use berth_restore::{CONFIG_ID, ObjectKind, ObjectSource, Pending};
-use berth_wire::{FETCH_SIZE_BYTES_MAX, OBJECT_SIZE_BYTES_MAX, ObjectKind as WireKind};
+use berth_wire::{FETCH_SIZE_BYTES_MAX, OBJECT_SIZE_BYTES_MAX, ObjectKind as WireKind, WHY_SIZE_BYTES_MAX};
 use bytes::{Bytes, BytesMut};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -47,6 +47,7 @@ pub struct Seen {
     bytes: AtomicU64,
     questions: AtomicU64,
     reclaimed: AtomicBool,
+    unavailable: Mutex<Option<String>>,
 }
 
 impl Seen {
@@ -62,10 +63,17 @@ impl Seen {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Something was asked for that is upstream only: the hub has removed it, because room was needed.
+    /// Something was asked for that the hub has removed, because room was needed, and has not found upstream.
     #[must_use]
     pub fn reclaimed(&self) -> bool {
         self.reclaimed.load(Ordering::Relaxed)
+    }
+
+    /// The same, where the hub could not look upstream: why, in one line of its own words.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<String> {
+        let why = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone()
     }
 
     /// Questions that the hub was asked.
@@ -248,7 +256,7 @@ impl ObjectSource for LinkSource {
                         break;
                     }
                 }
-                Answer::Bytes { .. } | Answer::Missing | Answer::Reclaimed => {
+                Answer::Bytes { .. } | Answer::Missing | Answer::Reclaimed | Answer::Unavailable(_) => {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
             }
@@ -316,11 +324,23 @@ fn received(answered: &Receiver<Answer>, seen: &Seen) -> io::Result<(Bytes, u64)
             seen.reclaimed.store(true, Ordering::Relaxed);
             Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                "it is upstream only: the hub has removed it, because room was needed",
+                "the hub has removed it, because room was needed, and did not find it upstream",
             ))
+        }
+        Answer::Unavailable(why) => {
+            let why = one_line(&why);
+            let said = format!("it is upstream only, and the hub can't read it there now: {why}");
+            *seen.unavailable.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            Err(io::Error::other(said))
         }
         Answer::Ids { .. } => Err(io::ErrorKind::InvalidData.into()),
     }
+}
+
+/// A hub's own words, as a terminal may have them.
+fn one_line(why: &str) -> String {
+    let shown = why.chars().filter(|char| !char.is_control());
+    shown.take(WHY_SIZE_BYTES_MAX).collect()
 }
 
 fn gone() -> io::Error {

@@ -83,6 +83,8 @@ pub(super) fn question(draws: &mut [Draw], number: usize) -> Option<ToHub> {
         id,
         offset,
         length: u32::try_from(left).map_or(FETCH_SIZE_BYTES_MAX, |left| left.min(FETCH_SIZE_BYTES_MAX)),
+        // A backup waits for no upstream.
+        knows_unavailable: false,
     };
     match &draw.step {
         Step::Manifest => Some(ToHub::FetchManifest { set: draw.set.seq }),

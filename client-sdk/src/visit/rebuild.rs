@@ -53,6 +53,7 @@ impl Rebuild {
                 id: *self.left.front()?,
                 offset: self.bytes.len() as u64,
                 length: FETCH_SIZE_BYTES_MAX,
+                knows_unavailable: false,
             }
         };
         self.is_waiting = true;

@@ -137,7 +137,7 @@ pub enum ToHub {
         /// Only ids above this one.
         after: Option<Id>,
     },
-    /// Asks for a range of an object. Answer: `Fetched` or `Missing`.
+    /// Asks for a range of an object. Answer: `Fetched`, `Missing` or `Unavailable`.
     Fetch {
         /// Which kind.
         kind: ObjectKind,
@@ -147,6 +147,10 @@ pub enum ToHub {
         offset: u64,
         /// At most [`FETCH_SIZE_BYTES_MAX`].
         length: u32,
+        /// The laptop waits for the upstream, and understands `Unavailable`: else the answer is `Missing` where the hub does
+        /// not hold it. Laptops before this field do not.
+        #[serde(default)]
+        knows_unavailable: bool,
     },
     /// Asks for the signed manifest of a sealed set. Answer: `ManifestOf`.
     FetchManifest {
@@ -270,7 +274,16 @@ pub enum ToLaptop {
     KeepAlive,
     /// Answer to `Goodbye`: what is to be sealed is sealed.
     Goodbye,
+    /// Answer to `Fetch`, where the laptop knows it: the pack was removed because room was needed, and what is upstream
+    /// can't be read now.
+    Unavailable {
+        /// One line for people; at most [`WHY_SIZE_BYTES_MAX`] bytes count.
+        why: String,
+    },
 }
+
+/// Of [`ToLaptop::Unavailable`]: a server's own words may be among it.
+pub const WHY_SIZE_BYTES_MAX: usize = 512;
 
 /// Receipts in one `Welcome`.
 pub const RECEIPTS_MAX: usize = 64;

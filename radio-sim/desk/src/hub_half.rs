@@ -156,7 +156,7 @@ fn start_forwarding(spool: Arc<Spool>, identity: &Identity, upstream: &Path) -> 
     let clock = RealClock::start();
     let parts = ForwardingParts {
         spool,
-        open: Box::new(move |_| {
+        open: Arc::new(move |_| {
             Ok(Some(
                 Box::new(FolderUpstream::new(&upstream, &hub)) as Box<dyn Upstream>
             ))

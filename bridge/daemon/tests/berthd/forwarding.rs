@@ -139,7 +139,7 @@ fn laptops_do_not_wait_for_each_other_and_a_stop_waits_for_nothing_more() {
     };
     let parts = ForwardingParts {
         spool: spool(&state),
-        open: Box::new(open),
+        open: Arc::new(open),
         now: Arc::new(|| Duration::ZERO),
         rng: Box::new(OsRng),
         wall_ns: Arc::new(|| 1_700_000_000_000_000_000),
@@ -164,7 +164,7 @@ fn a_stop_does_not_wait_for_what_is_sent_slowly() {
     let root = up.clone();
     let parts = ForwardingParts {
         spool: spool(&state),
-        open: Box::new(move |_| {
+        open: Arc::new(move |_| {
             Ok(Some(
                 Box::new(FolderUpstream::new(&root, &[7; 32])) as Box<dyn Upstream>
             ))

@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use berth_bridge::{Forward, SetRecord, Spool};
 use berth_daemon::{
     Beat, ByItself, Clock, ForwardNews, Forwarded, Forwarding, ForwardingParts, Hub, HubEvent, HubParts,
-    Orders, Program, StoreThreads, Stores, drive,
+    OpenUpstream, Orders, Program, StoreThreads, Stores, drive,
 };
 use berth_doctor::Side;
 use berth_net::{RadioSpec, endpoints};
@@ -142,6 +142,9 @@ fn run(mut config: Config) -> Result<()> {
     let for_laptops = address.filter(|address| is_shared || !address.ip().is_loopback());
     let wall: Clock = Arc::new(wall_ns);
     config.forward = config.forward.of(config.time_zone.clone(), key.0);
+    let (orders, inbox) = berth_daemon::orders(radio.waker());
+    let open = open_upstream(&spool, &destination, &orders);
+    let stores = StoreThreads::new(Arc::clone(&wall), radio.waker()).reading_upstream(Arc::clone(&open));
     let parts = HubParts {
         setup: HubSetup {
             identity,
@@ -151,13 +154,12 @@ fn run(mut config: Config) -> Result<()> {
             rng: Box::new(OsRng),
         },
         spool: Arc::clone(&spool),
-        stores: Stores::Threads(StoreThreads::new(Arc::clone(&wall), radio.waker())),
+        stores: Stores::Threads(stores),
     };
     let mut begun = Vec::new();
     let hub = Hub::new(radio.now(), wall_ns(), parts, &mut begun)
         .map_err(|error| in_one_line(&error, error.advice()))?;
-    let (orders, inbox) = berth_daemon::orders(radio.waker());
-    let forwarding = Arc::new(start_forwarding(&config, &spool, &destination, &orders));
+    let forwarding = Arc::new(start_forwarding(&config, &spool, open));
     let called = Called {
         name: config.name.to_string(),
         spool: Arc::clone(&spool),
@@ -274,16 +276,16 @@ fn prepare(destination: &Destination, spool: &Spool) {
     }
 }
 
-fn start_forwarding(
-    config: &Config,
-    spool: &Arc<Spool>,
-    destination: &Arc<Destination>,
-    orders: &Orders,
-) -> Forwarding {
-    let (destination, orders, repositories) = (Arc::clone(destination), orders.clone(), Arc::clone(spool));
+/// The way to a laptop's repository upstream, for forwarding and for reading back.
+fn open_upstream(spool: &Arc<Spool>, destination: &Arc<Destination>, orders: &Orders) -> OpenUpstream {
+    let (destination, orders, spool) = (Arc::clone(destination), orders.clone(), Arc::clone(spool));
+    Arc::new(move |laptop| upstream::repository(&destination, &spool, &orders, laptop))
+}
+
+fn start_forwarding(config: &Config, spool: &Arc<Spool>, open: OpenUpstream) -> Forwarding {
     let parts = ForwardingParts {
         spool: Arc::clone(spool),
-        open: Box::new(move |laptop| upstream::repository(&destination, &repositories, &orders, laptop)),
+        open,
         now: Arc::new(monotonic),
         rng: Box::new(OsRng),
         wall_ns: Arc::new(wall_ns),
