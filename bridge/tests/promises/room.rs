@@ -404,7 +404,7 @@ fn what_was_removed_is_read_upstream_and_a_pack_of_no_set_is_not_asked_for() {
     three_sets(&hub, &mut laptop);
     let mut upstream = Memory::default();
     forward_some(&hub, &laptop, &mut upstream, 3);
-    let gone = packs(&hub, &laptop, 1)[0].0.clone();
+    let gone = packs(&hub, &laptop, 1)[0].0;
     leave_room(&hub, 0);
     hub.spool().make_room(&laptop.id, ALL).unwrap();
     let other = Id::of(b"of nobody");
