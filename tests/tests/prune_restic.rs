@@ -73,10 +73,9 @@ fn a_set_that_needs_what_was_pruned_between_brings_it_back() {
 #[test]
 fn what_restic_prunes_in_the_middle_of_a_set_is_sent_again_before_the_snapshot() {
     let mut office = Office::new();
-    let settings = office.path().join("berthd.toml");
-    fs::write(&settings, "forward = \"manual\"\n").unwrap();
+    office.set("forward = \"manual\"");
     office.start_air("perfect");
-    office.start_hub(&["--config", settings.to_str().unwrap()]);
+    office.start_hub(&[]);
     let laptop = office.laptop("laptop");
     corpus::incompressible(&laptop.folder, 3, BYTES / 2).unwrap();
     office.pair(&laptop);

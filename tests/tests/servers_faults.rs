@@ -48,10 +48,9 @@ struct World {
 
 impl World {
     fn new(office: &mut Office, url: String, credentials: &str) -> Self {
-        let settings = office.path().join("berthd.toml");
-        fs::write(&settings, "forward = \"manual\"\n").unwrap();
+        office.set("forward = \"manual\"");
         office.start_air("perfect");
-        office.start_hub(&["--config", settings.to_str().unwrap()]);
+        office.start_hub(&[]);
         let laptop = office.laptop("laptop");
         corpus::small_files(&laptop.folder, 1, 30).unwrap();
         office.pair(&laptop);

@@ -221,7 +221,11 @@ async fn take_part(operator: &Operator, path: &str, range: &Range<u64>) -> opend
     let file_size_bytes = stream.metadata().await?.content_length();
     let size_bytes = range.end.min(file_size_bytes).saturating_sub(range.start);
     let mut bytes = BytesMut::new();
-    while let Some(buffer) = stream.try_next().await? {
+    // opendal takes a file that ends before the range for one that was cut.
+    let ends_before = range.end > file_size_bytes;
+    while !(ends_before && bytes.len() as u64 == size_bytes)
+        && let Some(buffer) = stream.try_next().await?
+    {
         if (bytes.len() + buffer.len()) as u64 > size_bytes {
             return Ok(None);
         }
