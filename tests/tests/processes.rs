@@ -205,6 +205,19 @@ fn laptops_of_the_same_name_and_of_odd_names_are_kept_apart() {
     }
 }
 
+#[test]
+fn a_laptops_folder_at_the_upstream_is_called_as_the_settings_say() {
+    let mut office = Office::new();
+    office.set("folders.laptop = \"anna\"");
+    office.start_air("perfect");
+    office.start_hub(&[]);
+    for (name, seed) in [("laptop", 1), ("other", 2)] {
+        laptop(&office, name, seed, 1_000_000).back_up();
+    }
+    office.ctl(&["forward"]);
+    assert_eq!(names_in(&office.upstream()), ["anna", "other"]);
+}
+
 fn names_in(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()

@@ -1,5 +1,6 @@
 //! Settings: the file, the flags before it, and what is assumed without either.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
@@ -18,8 +19,9 @@ use crate::args::Args;
 use crate::size::{Rate, Size};
 
 /// Keys of the file; see `berthd.example.toml`.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "credentials",
+    "folders",
     "forward",
     "forward_rate",
     "listen",
@@ -53,6 +55,8 @@ struct File {
     serve_names: Vec<String>,
     upstream: Option<String>,
     credentials: Option<PathBuf>,
+    #[serde(default)]
+    folders: BTreeMap<String, String>,
     #[serde(default)]
     forward: When,
     forward_rate: Option<Rate>,
@@ -147,6 +151,8 @@ pub(crate) struct Config {
     pub(crate) serve_names: Vec<String>,
     pub(crate) upstream: Option<String>,
     credentials: Option<PathBuf>,
+    /// What folder at the upstream is that of a laptop of this name: for those that are to have another than their name.
+    pub(crate) folders: BTreeMap<Name, Name>,
     pub(crate) forward: When,
     pub(crate) forward_rate: Option<Rate>,
     pub(crate) time_zone: TimeZone,
@@ -176,6 +182,7 @@ impl Config {
             serve_names: file.serve_names,
             upstream: args.upstream.clone().or(file.upstream),
             credentials: file.credentials,
+            folders: folders(&file.folders)?,
             forward: file.forward,
             forward_rate: file.forward_rate,
             time_zone: match file.time_zone.as_deref() {
@@ -216,6 +223,14 @@ fn radio(spec: Option<&str>) -> Result<RadioSpec> {
 
 pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn folders(given: &BTreeMap<String, String>) -> Result<BTreeMap<Name, Name>> {
+    let name = |text: &str| Name::parse(text).with_context(|| format!("{text:?} in [folders]"));
+    let named = given
+        .iter()
+        .map(|(laptop, folder)| Ok((name(laptop)?, name(folder)?)));
+    named.collect()
 }
 
 fn read(path: &Path) -> Result<File> {
@@ -292,6 +307,17 @@ mod tests {
             assert_eq!(error.lines().count(), 1, "{error}");
         }
         assert!(error("name = \n").starts_with("line 1: "));
+    }
+
+    #[test]
+    fn the_folder_of_a_laptop_has_a_name_that_leads_nowhere_else() {
+        let given = |text: &str| folders(&parse(text).unwrap().folders);
+        let named = given("[folders]\nlaptop = \"anna\"\n").unwrap();
+        assert_eq!(named, [(Name::reduce("laptop"), Name::reduce("anna"))].into());
+        for folder in ["../anna", "a/b", ""] {
+            let refused = given(&format!("[folders]\nlaptop = {folder:?}\n")).unwrap_err();
+            assert!(format!("{refused:#}").starts_with(&format!("{folder:?} in [folders]: a name has")));
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) struct Destination {
     given: Option<UpstreamUrl>,
     stored: Mutex<Option<UpstreamUrl>>,
     folders: Mutex<Folders>,
+    /// What a laptop's folder is called, where that is not its name.
+    names: BTreeMap<Name, Name>,
     /// What proves to it who the hub is.
     credentials: PathBuf,
     hub: [u8; 32],
@@ -63,6 +65,7 @@ impl Destination {
             given,
             stored: Mutex::new(stored),
             folders: Mutex::default(),
+            names: config.folders.clone(),
             credentials: config.credentials(),
             hub,
             disk,
@@ -190,6 +193,7 @@ pub(crate) fn repository(
         anyhow::Ok((url, roll::name_of(orders, laptop)?, repository))
     };
     let (url, name, repository) = asked().map_err(failed(false))?;
+    let name = destination.names.get(&name).unwrap_or(&name);
     if matches!(url, UpstreamUrl::Pull(_)) {
         return Ok(None);
     }
@@ -205,7 +209,7 @@ pub(crate) fn repository(
         let place = destination.place(url)?;
         // Held while the upstream is asked: a laptop is opened once for all it sends.
         let mut folders = destination.folders();
-        let chosen = folders.choose(&name, &repository, |folder| {
+        let chosen = folders.choose(name, &repository, |folder| {
             let config = place.config_in(folder);
             config.map_err(|error| anyhow!("{error} ({})", error.source))
         })?;
