@@ -36,9 +36,9 @@ complete -c berth -n "__fish_berth_needs_command" -f -a "backup" -d 'Back up now
 complete -c berth -n "__fish_berth_needs_command" -f -a "agent" -d 'Wait for the hub and back up whenever it is near. One for each state folder'
 complete -c berth -n "__fish_berth_needs_command" -f -a "status" -d 'What is safe on the hub, what upstream, what was cut, what is overdue'
 complete -c berth -n "__fish_berth_needs_command" -f -a "sets" -d 'The sets that this laptop knows of, at every hub'
-complete -c berth -n "__fish_berth_needs_command" -f -a "ls" -d 'List what is in a set, on the hub'
+complete -c berth -n "__fish_berth_needs_command" -f -a "ls" -d 'List what is in a set, on the hub or, with --from, upstream'
 complete -c berth -n "__fish_berth_needs_command" -f -a "cat" -d 'Write a file of a set to standard output'
-complete -c berth -n "__fish_berth_needs_command" -f -a "restore" -d 'Restore files of a set from the hub. One that was cut goes on when it is done again'
+complete -c berth -n "__fish_berth_needs_command" -f -a "restore" -d 'Restore files of a set from the hub or, with --from, from the upstream. One that was cut goes on when it is done again'
 complete -c berth -n "__fish_berth_needs_command" -f -a "recovery-key" -d 'Show the key that opens the backups: write it down and keep it away from this laptop'
 complete -c berth -n "__fish_berth_needs_command" -f -a "folders" -d 'What is backed up'
 complete -c berth -n "__fish_berth_needs_command" -f -a "exclude" -d 'What is left out: lines as in a .gitignore file in `/`; later ones win, `!` takes back'
@@ -75,12 +75,16 @@ complete -c berth -n "__fish_berth_using_subcommand sets" -l radio -d 'How hubs 
 complete -c berth -n "__fish_berth_using_subcommand sets" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand sets" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand sets" -s h -l help -d 'Print help'
+complete -c berth -n "__fish_berth_using_subcommand ls" -l from -d 'Read from the upstream itself, without a hub: the laptop\'s repository there, as in UPSTREAM/NAME. The recovery key is asked for, or read from standard input' -r
+complete -c berth -n "__fish_berth_using_subcommand ls" -l credentials -d 'What the upstream wants to know, as on the hub: user and password, or keys [default: from the environment]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand ls" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand ls" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
 complete -c berth -n "__fish_berth_using_subcommand ls" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
 complete -c berth -n "__fish_berth_using_subcommand ls" -l via -d 'Reach the hub at this address, over a network that is there, instead of by radio' -r
 complete -c berth -n "__fish_berth_using_subcommand ls" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c berth -n "__fish_berth_using_subcommand cat" -l from -d 'Read from the upstream itself, without a hub: the laptop\'s repository there, as in UPSTREAM/NAME. The recovery key is asked for, or read from standard input' -r
+complete -c berth -n "__fish_berth_using_subcommand cat" -l credentials -d 'What the upstream wants to know, as on the hub: user and password, or keys [default: from the environment]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand cat" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand cat" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
 complete -c berth -n "__fish_berth_using_subcommand cat" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
@@ -88,6 +92,8 @@ complete -c berth -n "__fish_berth_using_subcommand cat" -l via -d 'Reach the hu
 complete -c berth -n "__fish_berth_using_subcommand cat" -l json -d 'For scripts: one JSON object for each event, or one answer'
 complete -c berth -n "__fish_berth_using_subcommand cat" -s h -l help -d 'Print help'
 complete -c berth -n "__fish_berth_using_subcommand restore" -l to -d 'Put them below this folder by their full paths. It is made if it is missing' -r -F
+complete -c berth -n "__fish_berth_using_subcommand restore" -l from -d 'Read from the upstream itself, without a hub: the laptop\'s repository there, as in UPSTREAM/NAME. The recovery key is asked for, or read from standard input' -r
+complete -c berth -n "__fish_berth_using_subcommand restore" -l credentials -d 'What the upstream wants to know, as on the hub: user and password, or keys [default: from the environment]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand restore" -l state -d 'Keeps keys, settings and what is known of the hubs [default: ~/.local/state/berth, or $XDG_STATE_HOME/berth; /var/lib/berth-laptop for root]' -r -F
 complete -c berth -n "__fish_berth_using_subcommand restore" -l name -d 'What this laptop calls itself, reduced to letters, digits, \'.\', \'_\' and \'-\'; `pair` keeps it [default: the host\'s name]' -r
 complete -c berth -n "__fish_berth_using_subcommand restore" -l radio -d 'How hubs are found: `bluez` (this computer\'s Bluetooth and Wi-Fi), `bluez:ADAPTER` (as in `hci1`), `air:SOCKET` (the air of berth-air) or `none` [default: `none` with --via, else `bluez`]' -r
@@ -182,9 +188,9 @@ complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_su
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "agent" -d 'Wait for the hub and back up whenever it is near. One for each state folder'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "status" -d 'What is safe on the hub, what upstream, what was cut, what is overdue'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "sets" -d 'The sets that this laptop knows of, at every hub'
-complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "ls" -d 'List what is in a set, on the hub'
+complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "ls" -d 'List what is in a set, on the hub or, with --from, upstream'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "cat" -d 'Write a file of a set to standard output'
-complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "restore" -d 'Restore files of a set from the hub. One that was cut goes on when it is done again'
+complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "restore" -d 'Restore files of a set from the hub or, with --from, from the upstream. One that was cut goes on when it is done again'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "recovery-key" -d 'Show the key that opens the backups: write it down and keep it away from this laptop'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "folders" -d 'What is backed up'
 complete -c berth -n "__fish_berth_using_subcommand help; and not __fish_seen_subcommand_from pair backup agent status sets ls cat restore recovery-key folders exclude leave doctor help" -f -a "exclude" -d 'What is left out: lines as in a .gitignore file in `/`; later ones win, `!` takes back'

@@ -45,7 +45,7 @@ pub struct Credentials {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// It can't be read.
-    #[error("the credentials file {path} can't be read ({source}): let the hub's user read it")]
+    #[error("the credentials file {path} can't be read ({source}): let whoever runs this read it")]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -69,8 +69,7 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
-    /// Reads a file; where there is none, the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-    /// `AWS_SESSION_TOKEN`, and restic's `RESTIC_REST_USERNAME` and `RESTIC_REST_PASSWORD`, through `variable`.
+    /// Reads a file; where there is none, the environment ([`Credentials::of_environment`]).
     ///
     /// # Errors
     /// [`CredentialsError`].
@@ -81,7 +80,9 @@ impl Credentials {
         };
         let file = match File::open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::of(variable)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::of_environment(variable));
+            }
             Err(error) => return Err(unreadable(error)),
         };
         if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
@@ -101,7 +102,9 @@ impl Credentials {
         parsed
     }
 
-    fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+    /// Those of the environment, through `variable`: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
+    /// and restic's `RESTIC_REST_USERNAME` and `RESTIC_REST_PASSWORD`.
+    pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             user: variable("RESTIC_REST_USERNAME"),
             password: variable("RESTIC_REST_PASSWORD"),

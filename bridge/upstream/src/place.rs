@@ -129,7 +129,7 @@ impl Place {
         self.repository(name)?.config()
     }
 
-    /// The repository in a folder, which may not be there yet.
+    /// The repository in a folder, which may not be there yet; with an empty name the one that the URL itself names.
     ///
     /// # Errors
     /// [`UpstreamError`] where the name can't be part of a URL.
@@ -175,10 +175,13 @@ impl Place {
             }
             UpstreamUrl::Pull(_) => return Err(failed(io::ErrorKind::Unsupported.into())),
             UpstreamUrl::Rest(url) => {
-                let root = url
-                    .join(&format!("{name}/"))
-                    .map_err(io::Error::other)
-                    .map_err(failed)?;
+                // An empty name and a slash would be the top of the server.
+                let below = if name.is_empty() {
+                    String::new()
+                } else {
+                    format!("{name}/")
+                };
+                let root = url.join(&below).map_err(io::Error::other).map_err(failed)?;
                 let rest = Rest::new(self.client()?.clone(), root, self.credentials.clone());
                 Opened::Rest(self.remote(rest))
             }

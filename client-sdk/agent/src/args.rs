@@ -19,6 +19,8 @@ Examples:
   berth ls latest ~/Documents           what the newest complete set has there
   berth restore latest ~/Documents --to /tmp/back
                                         bring it back, as /tmp/back/home/...
+  berth restore latest --from sftp:me@host:/srv/backup/laptop --to /tmp/back
+                                        without a hub: with the recovery key
   berth leave                           \"I must go\": a checkpoint, then goodbye
   berth doctor                          can this laptop meet a hub by radio?
   berth recovery-key                    opens the backups without this laptop
@@ -82,13 +84,14 @@ pub(crate) enum Command {
     Status,
     /// The sets that this laptop knows of, at every hub.
     Sets,
-    /// List what is in a set, on the hub.
+    /// List what is in a set, on the hub or, with --from, upstream.
     ///
     /// With --json an array: `path` (and `path_base64` where it is no UTF-8), `type`, `size`, `mode`, `mtime`.
     Ls(Ls),
     /// Write a file of a set to standard output.
     Cat(Cat),
-    /// Restore files of a set from the hub. One that was cut goes on when it is done again.
+    /// Restore files of a set from the hub or, with --from, from the upstream. One that was cut goes on when it is done
+    /// again.
     Restore(Restore),
     /// Show the key that opens the backups: write it down and keep it away from this laptop.
     RecoveryKey,

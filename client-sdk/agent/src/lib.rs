@@ -15,6 +15,7 @@ mod report;
 mod settings;
 mod state;
 mod steps;
+mod upstream;
 mod visiting;
 
 pub use drive::{Company, Leave, Left, Watched, drive};
@@ -27,4 +28,5 @@ pub use report::{Estimate, Report, bytes, in_words, progress_fields, quoted, wra
 pub use settings::{SETTINGS_FILE, Settings, SettingsError, write_list, write_text};
 pub use state::{State, StateError};
 pub use steps::{Steps, VisitStep};
+pub use upstream::{CONNECTIONS, UpstreamSource};
 pub use visiting::{VisitLine, VisitThread, Visiting};

@@ -9,6 +9,7 @@ mod backup;
 mod choices;
 mod clock;
 mod control;
+mod from;
 mod full;
 mod hands;
 mod leave;

@@ -40,14 +40,15 @@ pub struct LinkSource {
     early: Mutex<Early>,
 }
 
-/// What is known of the hub that is read from, and what it cost so far.
+/// What is known of the hub that is read from, or of the upstream, and what it cost so far.
 #[derive(Debug, Default)]
 pub struct Seen {
     hub: OnceLock<String>,
-    bytes: AtomicU64,
+    pub(crate) bytes: AtomicU64,
     questions: AtomicU64,
     reclaimed: AtomicBool,
     unavailable: Mutex<Option<String>>,
+    pub(crate) lost: OnceLock<String>,
 }
 
 impl Seen {
@@ -74,6 +75,12 @@ impl Seen {
     pub fn unavailable(&self) -> Option<String> {
         let why = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
         why.clone()
+    }
+
+    /// Why nothing more comes from the upstream that is read from without a hub: in one line.
+    #[must_use]
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
     }
 
     /// Questions that the hub was asked.

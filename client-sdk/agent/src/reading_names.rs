@@ -102,6 +102,14 @@ fn timestamp(time: Time) -> Option<jiff::Timestamp> {
     jiff::Timestamp::new(time.seconds, i32::try_from(time.nanoseconds).ok()?).ok()
 }
 
+/// A time for people, in UTC: with a place that is far away nobody knows whose zone counts.
+pub(crate) fn when(time: Time) -> String {
+    timestamp(time).map_or_else(
+        || "?".to_owned(),
+        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
+}
+
 /// `None`: a year that the format has no room for.
 fn rfc3339(time: Time) -> Option<String> {
     timestamp(time).map(|time| format!("{time:.9}"))

@@ -10,7 +10,7 @@ pub mod relay;
 pub mod servers;
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -103,15 +103,33 @@ impl Process {
     /// # Panics
     /// Where it does not start.
     #[must_use]
+    pub fn start(command: Command) -> Self {
+        Self::start_with(command, "")
+    }
+
+    /// Starts `command` with a line on its standard input, and nothing after it.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    #[must_use]
     #[expect(clippy::panic, reason = "an assertion for tests")]
-    pub fn start(mut command: Command) -> Self {
+    pub fn start_with(mut command: Command, line: &str) -> Self {
         let name = format!("{command:?}");
+        let input = if line.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        };
         let started = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
         let mut child = started.unwrap_or_else(|error| panic!("{name}: {error}"));
+        if let Some(mut input) = child.stdin.take() {
+            // A program that asks for nothing may have ended.
+            let _ = writeln!(input, "{line}");
+        }
         let (lines_in, lines) = channel();
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let errors_in = lines_in.clone();
