@@ -65,7 +65,7 @@ pub(crate) fn failure(error: reqwest::Error) -> io::Error {
         io::ErrorKind::TimedOut
     } else if error.is_connect() {
         io::ErrorKind::ConnectionRefused
-    } else if error.is_builder() || error.is_decode() {
+    } else if error.is_builder() {
         io::ErrorKind::InvalidData
     } else {
         io::ErrorKind::ConnectionReset
