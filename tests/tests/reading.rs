@@ -215,7 +215,7 @@ fn what_the_hub_has_only_upstream_is_said_to_be_so_and_a_full_hub_is_read_from()
         cause = error.source();
     }
     assert!(
-        said.contains("it is upstream only: the hub has removed it"),
+        said.contains("the hub has removed it, because room was needed"),
         "{said}"
     );
 }

@@ -35,7 +35,8 @@ pub(crate) struct Remote<S> {
     runtime: Arc<Runtime>,
     storage: S,
     tries: u32,
-    call_max: Duration,
+    /// Longest time of a call that moves so many bytes.
+    longest: fn(u64) -> Duration,
     is_prepared: bool,
     /// Where the next object is read to: freed and taken anew it would leave holes that the allocator keeps.
     spare: BytesMut,
@@ -47,7 +48,7 @@ impl<S: Storage> Remote<S> {
             runtime,
             storage,
             tries: TRIES,
-            call_max: CALL_MAX,
+            longest,
             is_prepared: false,
             spare: BytesMut::new(),
         }
@@ -104,7 +105,7 @@ impl<S: Storage> Remote<S> {
         size_bytes: u64,
         act: impl AsyncFn() -> io::Result<T>,
     ) -> Result<T, UpstreamError> {
-        let longest = self.call_max + Duration::from_secs(size_bytes / BYTES_PER_SECOND_MIN);
+        let longest = (self.longest)(size_bytes);
         let tried = self.runtime.block_on(async {
             let mut tries = 1;
             loop {
@@ -132,6 +133,10 @@ impl<S: Storage> Remote<S> {
             Ok(all)
         })
     }
+}
+
+const fn longest(size_bytes: u64) -> Duration {
+    CALL_MAX.saturating_add(Duration::from_secs(size_bytes / BYTES_PER_SECOND_MIN))
 }
 
 const fn whole(size_bytes_max: u64) -> Wanted {
@@ -275,7 +280,7 @@ mod tests {
             .build();
         let mut silent = Remote {
             tries: 1,
-            call_max: Duration::ZERO,
+            longest: |_| Duration::ZERO,
             ..Remote::new(Arc::new(runtime.unwrap()), Silent)
         };
         let id = Id::of(b"");

@@ -279,8 +279,8 @@ mod tests {
         );
         assert_eq!(
             error("colour = 1\n"),
-            "there is no key \"colour\": there are credentials, forward, forward_rate, listen, log, name, quota, radio, \
-             serve, serve_names, spool_max, state, time_zone, upstream"
+            "there is no key \"colour\": there are credentials, folders, forward, forward_rate, listen, log, name, \
+             quota, radio, serve, serve_names, spool_max, state, time_zone, upstream"
         );
     }
 
