@@ -94,12 +94,12 @@ pub enum PullError {
     #[error(transparent)]
     Hub(#[from] CallError),
     /// The folder can't be used.
-    #[error("the folder {folder} can't be used ({source}): make it, or mount its disk")]
+    #[error("the folder {folder} can't be used ({why}): make it, or mount its disk")]
     Folder {
         /// Which.
         folder: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// Another pull works there.
     #[error("another `berthctl pull` works on {0}: wait until it is done")]
@@ -182,9 +182,9 @@ fn is_meant(laptop: &WaitingLaptop, text: &str) -> bool {
 }
 
 fn lock(folder: &Path) -> Result<File, PullError> {
-    let unusable = |source| PullError::Folder {
+    let unusable = |why| PullError::Folder {
         folder: folder.to_owned(),
-        source,
+        why,
     };
     let file = OpenOptions::new()
         .create(true)
