@@ -23,6 +23,7 @@ mod radio;
 mod reading_commands;
 mod reading_names;
 mod recovery;
+mod set_name;
 mod status;
 mod visit;
 
