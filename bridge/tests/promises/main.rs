@@ -8,6 +8,7 @@
 
 mod damage;
 mod forwarding;
+mod full;
 mod hostile;
 mod hub;
 mod journal;
